@@ -1,0 +1,60 @@
+//! Why a call failed, in words that say what to do.
+
+/// A failed call of the engine. The text is meant for the person.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The node has no identity yet.
+    #[error("this node isn't set up yet: choose a name on its first page, with `waymeet setup` or with POST /api/v1/setup")]
+    NotSetUp,
+    /// The node has an identity already.
+    #[error("this node is set up already, as {name}")]
+    AlreadySetUp {
+        /// The name that it has.
+        name: String,
+    },
+    /// There is no such thing here.
+    #[error("{what} was not found here")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// A value doesn't fit.
+    #[error("{field}: {detail}")]
+    Invalid {
+        /// The field, as the API names it.
+        field: &'static str,
+        /// What was expected, what was found, what to do.
+        detail: String,
+    },
+    /// It can't be done in the state that things are in.
+    #[error("{detail}")]
+    Conflict {
+        /// Why, and what to do.
+        detail: String,
+    },
+    /// Somebody else's thing.
+    #[error("{detail}")]
+    NotAllowed {
+        /// Why.
+        detail: String,
+    },
+    /// The other side can't be reached now.
+    #[error("{detail}")]
+    Unreachable {
+        /// Why, and what to do.
+        detail: String,
+    },
+    /// Our own storage failed.
+    #[error("the store failed: {detail}")]
+    Storage {
+        /// What it said.
+        detail: String,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// A result of the engine.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,563 @@
+//! What the engine shows to a dashboard, an API or a command: plain values, already decided.
+
+use std::net::SocketAddr;
+
+use proto::{DeviceId, EndpointId, EntryId, IdentityId, Millis, SpaceId};
+
+pub use crate::config::Internet;
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, in the list's own order.
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// Which part of a list is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageQuery {
+    /// Where to start; `None` is the beginning.
+    pub cursor: Option<Cursor>,
+    /// Items at most, 1 to 500.
+    pub limit: usize,
+}
+
+impl Default for PageQuery {
+    fn default() -> Self {
+        Self { cursor: None, limit: 100 }
+    }
+}
+
+/// An opaque, URL-safe place in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(pub String);
+
+/// A person as a page names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The identity.
+    pub id: IdentityId,
+    /// Our nickname for them, else the name that they gave themselves.
+    pub name: String,
+    /// The name that they gave themselves, when a nickname hides it.
+    pub own_name: Option<String>,
+    /// What they are to us.
+    pub relation: Relation,
+}
+
+/// What a person is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// This node's own identity.
+    Own,
+    /// A contact, and how far we trust that the key is theirs.
+    Contact(Trust),
+    /// Somebody who was let in by others.
+    Stranger,
+}
+
+/// How sure we are that a contact's key is theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Added by a link; nobody compared anything.
+    Unverified,
+    /// A mutual contact introduced us.
+    Introduced,
+    /// Words compared.
+    Words,
+    /// Met face to face.
+    Verified,
+}
+
+/// The node in one look.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// The program's version.
+    pub version: &'static str,
+    /// `None` before set-up.
+    pub identity: Option<Person>,
+    /// This device; `None` before set-up.
+    pub device: Option<DeviceId>,
+    /// The links and their state.
+    pub links: Vec<LinkStatus>,
+    /// How much there is.
+    pub counts: Counts,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Contacts.
+    pub contacts: u64,
+    /// Contacts that are connected now.
+    pub online: u64,
+    /// Spaces held.
+    pub spaces: u64,
+    /// Entries held.
+    pub entries: u64,
+    /// Unread entries.
+    pub unread: u64,
+    /// Bytes of the database on disk.
+    pub disk_bytes: u64,
+}
+
+/// One way to reach contacts.
+#[derive(Debug, Clone)]
+pub struct LinkStatus {
+    /// Which link.
+    pub kind: LinkKind,
+    /// Whether it is switched on.
+    pub on: bool,
+    /// Its state in words.
+    pub state: String,
+    /// Addresses that it listens on.
+    pub addrs: Vec<SocketAddr>,
+    /// Contacts reached over it now.
+    pub contacts: u64,
+    /// The setting is in the settings file, so the dashboard can't change it.
+    pub fixed_by_file: bool,
+}
+
+/// A kind of link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind {
+    /// Nodes on the same machine.
+    Loopback,
+    /// The local network.
+    Lan,
+    /// Directly over the internet.
+    Internet,
+    /// Over a relay on the internet.
+    Relay,
+}
+
+/// What a new invite should be.
+#[derive(Debug, Clone, Default)]
+pub struct NewInvite {
+    /// How many people may use it: 1 by default; more need an accept each.
+    pub uses: Option<u32>,
+    /// Seconds until it expires: 48 hours by default.
+    pub expires_in_s: Option<u64>,
+    /// A note to ourselves.
+    pub note: Option<String>,
+}
+
+/// An invite that we made.
+#[derive(Debug, Clone)]
+pub struct Invite {
+    /// Local id.
+    pub id: String,
+    /// The link, `waymeet:…`.
+    pub link: String,
+    /// When it ends.
+    pub expires_ms: Millis,
+    /// When it was made.
+    pub created_ms: Millis,
+    /// Uses allowed.
+    pub uses: u32,
+    /// Uses so far.
+    pub used: u32,
+    /// The note.
+    pub note: String,
+    /// Who used it.
+    pub used_by: Vec<Person>,
+    /// Somebody else tried the link after its last use.
+    pub tried_again: bool,
+    /// The link works on this network only, because the internet link is off.
+    pub local_only: bool,
+}
+
+/// How far a contact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContactState {
+    /// We used their link and wait for their answer.
+    Pending,
+    /// They used our link and wait for our answer.
+    Asks,
+    /// A contact.
+    Ready,
+}
+
+/// A contact.
+#[derive(Debug, Clone)]
+pub struct Contact {
+    /// The identity. For a pending contact whose identity isn't known yet it is derived from the invite.
+    pub id: IdentityId,
+    /// The name that they gave themselves.
+    pub name: String,
+    /// Our private name for them.
+    pub nickname: Option<String>,
+    /// How sure we are.
+    pub trust: Trust,
+    /// How far it is.
+    pub state: ContactState,
+    /// Connected now.
+    pub online: bool,
+    /// Over which link, when online; else over which the last meeting was.
+    pub link: Option<LinkKind>,
+    /// Round trip of the connection in microseconds, when online.
+    pub rtt_us: Option<u64>,
+    /// When we met last.
+    pub last_met_ms: Option<Millis>,
+    /// When they were added.
+    pub added_ms: Millis,
+    /// Entries of our common spaces: held by us, and held in all by us or them.
+    pub behind: Behind,
+    /// Entries received from and sent to them since the start of the program.
+    pub exchanged: Exchanged,
+    /// Another contact bears this name.
+    pub same_name: bool,
+    /// Why the last attempt to reach them failed, in words.
+    pub last_error: Option<String>,
+}
+
+/// How far behind a contact we are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// Entries of the common spaces that we have.
+    pub have: u64,
+    /// Entries that they have and we lack.
+    pub want: u64,
+}
+
+/// What went to and fro.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Entries received.
+    pub entries_in: u64,
+    /// Entries sent.
+    pub entries_out: u64,
+    /// Bytes of sync traffic received.
+    pub bytes_in: u64,
+    /// Bytes of sync traffic sent.
+    pub bytes_out: u64,
+}
+
+/// A change of a contact; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct ContactPatch {
+    /// Our private name; an empty one removes it.
+    pub nickname: Option<String>,
+    /// The trust mark.
+    pub trust: Option<Trust>,
+}
+
+/// What a space is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpaceKind {
+    /// Threads by all members.
+    Forum,
+    /// Articles by one person, comments by readers.
+    Blog,
+    /// Private messages of two people.
+    Conversation,
+}
+
+/// A forum.
+#[derive(Debug, Clone)]
+pub struct Forum {
+    /// The space.
+    pub id: SpaceId,
+    /// Its name.
+    pub name: String,
+    /// What it is about.
+    pub description: String,
+    /// Who made it.
+    pub creator: Person,
+    /// Unread entries.
+    pub unread: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Entries held.
+    pub entries: u64,
+    /// Newest activity.
+    pub last_activity_ms: Option<Millis>,
+    /// Feeds whose author contradicted themselves.
+    pub forks: Vec<Fork>,
+}
+
+/// A feed whose author signed two different entries at one place.
+#[derive(Debug, Clone)]
+pub struct Fork {
+    /// Whose feed.
+    pub author: Person,
+    /// The device.
+    pub device: DeviceId,
+    /// Entries before this one are kept.
+    pub seq: u64,
+}
+
+/// Somebody in a space, and who let them in.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Who.
+    pub person: Person,
+    /// Who admitted them; `None` for the creator.
+    pub admitted_by: Option<Person>,
+    /// Steps from the creator.
+    pub depth: u32,
+    /// Entries of theirs that we hold.
+    pub entries: u64,
+    /// A contact to whom we offered the space and who hasn't answered.
+    pub offered: bool,
+}
+
+/// An offer that waits for our answer.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// Local id.
+    pub id: String,
+    /// The space.
+    pub space: SpaceId,
+    /// Its kind.
+    pub kind: SpaceKind,
+    /// Its name.
+    pub name: String,
+    /// What it is about.
+    pub description: String,
+    /// Who made it.
+    pub creator: Person,
+    /// Who offers it.
+    pub from: Person,
+    /// When it came.
+    pub received_ms: Millis,
+}
+
+/// A blog.
+#[derive(Debug, Clone)]
+pub struct Blog {
+    /// The space.
+    pub id: SpaceId,
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub author: Person,
+    /// Ours.
+    pub own: bool,
+    /// Unread entries.
+    pub unread: u64,
+    /// Articles.
+    pub articles: u64,
+    /// Newest activity.
+    pub last_activity_ms: Option<Millis>,
+}
+
+/// What a topic is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicKind {
+    /// A forum's thread.
+    Thread,
+    /// A blog's article with its comments.
+    Article,
+}
+
+/// A thread or an article in a list.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    /// The first entry.
+    pub id: EntryId,
+    /// Its space.
+    pub space: SpaceId,
+    /// The space's name.
+    pub space_name: String,
+    /// Thread or article.
+    pub kind: TopicKind,
+    /// The newest title; empty when the first entry hasn't arrived.
+    pub title: String,
+    /// Who began it; `None` when the first entry hasn't arrived.
+    pub author: Option<Person>,
+    /// Tags of an article.
+    pub tags: Vec<String>,
+    /// The author's claim, `None` when the first entry hasn't arrived.
+    pub created_ms: Option<Millis>,
+    /// Newest activity.
+    pub last_activity_ms: Millis,
+    /// Replies or comments held.
+    pub replies: u64,
+    /// Unread entries, the first one included.
+    pub unread: u64,
+    /// The start of the first entry's text, as written; at most 300 characters.
+    pub excerpt: String,
+    /// The first entry was retracted.
+    pub retracted: bool,
+}
+
+/// A topic with one page of its entries, oldest first; the first page begins with the first entry.
+#[derive(Debug, Clone)]
+pub struct TopicPage {
+    /// The topic.
+    pub topic: Topic,
+    /// Its entries.
+    pub posts: Page<Post>,
+    /// The first unread entry of the whole topic and the cursor of the page (of the asked size) that begins with it.
+    pub first_unread: Option<(EntryId, Cursor)>,
+}
+
+/// An entry that is read: a post, an article, a comment or a message.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// The entry.
+    pub id: EntryId,
+    /// Its space.
+    pub space: SpaceId,
+    /// The first entry of its topic; for a message its own id.
+    pub topic: EntryId,
+    /// Who wrote it.
+    pub author: Person,
+    /// The newest text as written (Markdown); empty when retracted or missing.
+    pub body: String,
+    /// The newest title, of a first entry.
+    pub title: Option<String>,
+    /// Tags of an article.
+    pub tags: Vec<String>,
+    /// The entry that it answers.
+    pub parent: Option<EntryId>,
+    /// Author and the start of the text of the entry that it answers, where we hold it.
+    pub parent_excerpt: Option<(Person, String)>,
+    /// The author's claim.
+    pub created_ms: Millis,
+    /// The claim can't be right: 1970, or far in the future.
+    pub doubtful_time: bool,
+    /// When we received it.
+    pub received_ms: Millis,
+    /// When it was last edited.
+    pub edited_ms: Option<Millis>,
+    /// Its author took it back.
+    pub retracted: bool,
+    /// Its text hasn't arrived yet.
+    pub missing: bool,
+    /// Not read yet.
+    pub unread: bool,
+    /// Ours.
+    pub own: bool,
+    /// What people put under it.
+    pub reactions: Vec<Reaction>,
+    /// What it embeds, of a reblog.
+    pub reblog: Option<Reblogged>,
+    /// Where a message of ours is; `None` for anything else.
+    pub delivery: Option<Delivery>,
+}
+
+/// One reaction and who gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reaction {
+    /// The emoji.
+    pub emoji: String,
+    /// How many gave it.
+    pub count: u64,
+    /// We are among them.
+    pub own: bool,
+    /// Names of at most ten of them.
+    pub names: Vec<String>,
+}
+
+/// The signed original inside a reblog, checked.
+#[derive(Debug, Clone)]
+pub struct Reblogged {
+    /// Who wrote it.
+    pub author: Person,
+    /// Its title.
+    pub title: String,
+    /// Its text as written.
+    pub body: String,
+    /// The author's claim.
+    pub created_ms: Millis,
+}
+
+/// Where a message of ours is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// On our disk.
+    Written,
+    /// Waits for a meeting.
+    Waiting,
+    /// On one of the other person's devices.
+    Delivered,
+}
+
+/// An earlier version of an edited entry.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// The entry that holds it.
+    pub id: EntryId,
+    /// The author's claim.
+    pub created_ms: Millis,
+    /// Title of that version.
+    pub title: Option<String>,
+    /// Text of that version, as written.
+    pub body: String,
+}
+
+/// A new text for an own entry; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Edit {
+    /// New title, of a first entry.
+    pub title: Option<String>,
+    /// New text.
+    pub body: Option<String>,
+    /// New tags, of an article.
+    pub tags: Option<Vec<String>>,
+}
+
+/// A conversation in a list.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    /// Its space.
+    pub space: SpaceId,
+    /// With whom.
+    pub contact: Person,
+    /// Unread messages.
+    pub unread: u64,
+    /// The newest message.
+    pub last: Option<Post>,
+    /// Newest activity.
+    pub last_activity_ms: Option<Millis>,
+}
+
+/// Something new for the Home page.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// A thread or article with something unread, or newly active.
+    Topic(Topic),
+    /// A conversation with unread messages.
+    Conversation(Conversation),
+}
+
+/// A search hit.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// The entry.
+    pub post: Post,
+    /// Its space's kind.
+    pub kind: SpaceKind,
+    /// Its space's name (for a conversation the contact's).
+    pub space_name: String,
+    /// The title of its topic, where it has one.
+    pub title: String,
+    /// With whom, when the entry is a message.
+    pub contact: Option<IdentityId>,
+    /// The text around the match.
+    pub excerpt: String,
+}
+
+/// An address of this node, for the Links page and for cards.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// What is dialled.
+    pub id: EndpointId,
+    /// Where.
+    pub addrs: Vec<SocketAddr>,
+}
+
+/// A conversation with one page of its messages, oldest first.
+#[derive(Debug, Clone)]
+pub struct ConversationPage {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// Its messages.
+    pub posts: Page<Post>,
+    /// Where the page before this one starts; `None` at the beginning.
+    pub previous: Option<Cursor>,
+}

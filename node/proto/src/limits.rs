@@ -1,0 +1,63 @@
+//! Every bound that the protocol keeps, with its unit and its reason.
+//!
+//! Over a bound: a clear error to our own user, a counted rejection to a peer. Lengths are
+//! checked before anything is allocated.
+
+/// Bytes of a text: a post, an article, a message. Long enough for an essay.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Characters of a title.
+pub const TITLE_CHARS_MAX: usize = 200;
+/// Characters of a person's or a space's name.
+pub const NAME_CHARS_MAX: usize = 64;
+/// Characters of a space's description.
+pub const DESCRIPTION_CHARS_MAX: usize = 500;
+/// Characters of one tag.
+pub const TAG_CHARS_MAX: usize = 40;
+/// Tags of one article.
+pub const TAGS_MAX: usize = 16;
+/// Characters of a reaction; one emoji can be a sequence of many.
+pub const REACTION_CHARS_MAX: usize = 16;
+/// Bytes of an encoded body: a text, its title, and room for what a reblog embeds.
+pub const BODY_BYTES_MAX: usize = 160 * 1024;
+/// Nesting of arrays and maps in a body.
+pub const BODY_DEPTH_MAX: usize = 8;
+/// A checkpoint stands at every so many entries of a feed.
+pub const CHECKPOINT_ENTRIES: u64 = 256;
+/// And where the bodies since the last checkpoint pass so many bytes.
+pub const CHECKPOINT_BYTES: u64 = 256 * 1024;
+/// Bytes of one frame on a meeting's stream.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Entries that one import commits at once.
+pub const BATCH_ENTRIES_MAX: usize = 4_096;
+/// Bytes of bodies that one import commits at once (and one entry more).
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Spaces that a node holds.
+pub const SPACES_MAX: usize = 1_024;
+/// Feeds in one space.
+pub const FEEDS_PER_SPACE_MAX: usize = 100_000;
+/// Contacts of a person.
+pub const CONTACTS_MAX: usize = 1_000;
+/// Admissions from a forum's creator down to a member.
+pub const ADMISSION_DEPTH_MAX: usize = 32;
+/// People that one member can let into a space: nobody has more contacts.
+pub const ADMISSIONS_PER_INVITER_MAX: usize = CONTACTS_MAX;
+/// Open invites of a node.
+pub const INVITES_MAX: usize = 64;
+/// Uses of one invite.
+pub const INVITE_USES_MAX: u32 = 200;
+/// How long an invite may be valid, in seconds: a month.
+pub const INVITE_EXPIRY_S_MAX: u64 = 30 * 24 * 3_600;
+/// How long an invite is valid by default, in seconds: 48 hours.
+pub const INVITE_EXPIRY_S_DEFAULT: u64 = 48 * 3_600;
+/// Characters of an invite's link.
+pub const INVITE_LINK_CHARS_MAX: usize = 1_200;
+/// Addresses in a contact card or an invite.
+pub const ADDRS_MAX: usize = 12;
+/// Offers that one contact can leave unanswered.
+pub const OFFERS_PER_CONTACT_MAX: usize = 64;
+/// Devices of one identity.
+pub const DEVICES_PER_IDENTITY_MAX: usize = 16;
+/// A claimed time further ahead of our own than this is shown as doubtful, in milliseconds.
+pub const CLOCK_AHEAD_MS_MAX: u64 = 10 * 60 * 1_000;
+/// A claimed time before 2024-01-01 comes from a clock that was never set.
+pub const CLOCK_EARLIEST_MS: u64 = 1_704_067_200_000;
