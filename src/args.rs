@@ -1,0 +1,371 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::listen;
+
+/// Forums, blogs and private messages among contacts, kept on each person's own node.
+///
+/// Without a command it runs the node. The commands speak to the node that runs on the same folder.
+#[derive(Debug, Parser)]
+#[command(version, about, long_about, subcommand_help_heading = "Commands")]
+pub(crate) struct Args {
+    /// Folder that holds everything [default: $XDG_DATA_HOME/waymeet, else ~/.local/share/waymeet]
+    #[arg(long, global = true, value_name = "DIR", env = "WAYMEET_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Settings file [default: waymeet.toml in the data folder]
+    #[arg(long, value_name = "FILE", env = "WAYMEET_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Address of the dashboard; it wins over the settings file [default: 127.0.0.1:7340]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen::parse)]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Don't open the browser
+    #[arg(long, global = true)]
+    pub(crate) no_open: bool,
+
+    /// Answer in JSON, for scripts
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Log more to standard error; twice and three times for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+impl Args {
+    /// What is wrong with arguments that are fine one by one.
+    pub(crate) fn misplaced(&self) -> Option<&'static str> {
+        match self.command {
+            Some(_) if self.listen.is_some() => {
+                Some("--listen belongs to the node: use it without a command")
+            }
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run three nodes on temporary folders, with people, posts and messages to look at
+    Demo,
+    /// Give the running node its identity
+    Setup {
+        /// The name that your contacts see
+        name: String,
+    },
+    /// Open the dashboard: makes a link that signs in once
+    Open,
+    /// Say who this node is, how it is reached and how much it holds
+    Status,
+    /// Make an invite for somebody, list them or withdraw one
+    #[command(args_conflicts_with_subcommands = true)]
+    Invite(Invite),
+    /// Become somebody's contact by their invite's link
+    Join {
+        /// The link, `waymeet:…`; - reads it from standard input
+        link: String,
+    },
+    /// Your contacts
+    Contacts {
+        #[command(subcommand)]
+        action: Option<Contacts>,
+    },
+    /// Forums, their threads, and what others offer you
+    Forums {
+        #[command(subcommand)]
+        action: Option<Forums>,
+    },
+    /// Your blog and those of your contacts
+    Blog {
+        #[command(subcommand)]
+        action: Option<Blog>,
+    },
+    /// Private messages
+    Messages {
+        #[command(subcommand)]
+        action: Option<Messages>,
+    },
+    /// Search everything that this node holds
+    Search {
+        /// What to look for
+        text: String,
+        #[command(flatten)]
+        page: Paging,
+    },
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct Paging {
+    /// Items at most, 1 to 500
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub(crate) limit: Option<u16>,
+    /// Where to go on, as the page before said
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Invite {
+    #[command(subcommand)]
+    pub(crate) action: Option<InviteAction>,
+    /// How many people may use it; with more than one you accept each of them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) uses: Option<u32>,
+    /// When it ends, such as 30m, 48h or 7d [default: 48h]
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    pub(crate) expires_in: Option<u64>,
+    /// A note to yourself
+    #[arg(long)]
+    pub(crate) note: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InviteAction {
+    /// List the invites that you made
+    List,
+    /// Withdraw one
+    Delete {
+        /// Its id, as `waymeet invite list` shows it
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Contacts {
+    /// List them (what happens without an action)
+    List {
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// Show one
+    Show { contact: String },
+    /// Accept somebody who used a many-use invite
+    Accept { contact: String },
+    /// Cut and forget one; also declines somebody who asks
+    Remove { contact: String },
+    /// Give one a private name that only you see; an empty one removes it
+    Nickname { contact: String, name: String },
+    /// Say how sure you are that it is really them
+    Trust { contact: String, mark: Trust },
+    /// Show the twelve words that both of you see alike
+    Words { contact: String },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Trust {
+    /// Nothing was compared
+    Unverified,
+    /// You compared the twelve words
+    Words,
+    /// You met face to face
+    Verified,
+}
+
+impl Trust {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Unverified => "unverified",
+            Self::Words => "words",
+            Self::Verified => "verified",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Forums {
+    /// List them (what happens without an action)
+    List {
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// Make a forum
+    New {
+        name: String,
+        /// What it is about
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// Offer a forum or blog to a contact
+    Offer { forum: String, contact: String },
+    /// List what others offer you
+    Offers,
+    /// Accept an offer
+    Accept {
+        /// Its id, as `waymeet forums offers` shows it
+        offer: String,
+    },
+    /// Decline an offer
+    Decline {
+        /// Its id, as `waymeet forums offers` shows it
+        offer: String,
+    },
+    /// Leave a forum: what it held is deleted here
+    Leave { forum: String },
+    /// Show who is in a forum and who let them in
+    Members { forum: String },
+    /// List a forum's threads
+    Threads {
+        forum: String,
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// Begin a thread
+    Post {
+        forum: String,
+        title: String,
+        /// Markdown; without it or with - it is read from standard input
+        body: Option<String>,
+    },
+    /// Read a thread
+    Read {
+        thread: String,
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// Answer in a thread
+    Reply {
+        thread: String,
+        /// Markdown; without it or with - it is read from standard input
+        body: Option<String>,
+        /// The post that it answers
+        #[arg(long, value_name = "POST")]
+        parent: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Blog {
+    /// List the blogs (what happens without an action)
+    List {
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// List a blog's articles
+    Articles {
+        blog: String,
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// Publish an article in your blog
+    Publish {
+        title: String,
+        /// Markdown; without it or with - it is read from standard input
+        body: Option<String>,
+        /// A tag; may be given several times
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+    },
+    /// Read an article and its comments
+    Read {
+        article: String,
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// Comment on an article
+    Comment {
+        article: String,
+        /// Markdown; without it or with - it is read from standard input
+        body: Option<String>,
+        /// The comment that it answers
+        #[arg(long, value_name = "COMMENT")]
+        parent: Option<String>,
+    },
+    /// Publish somebody's article in your blog
+    Reblog {
+        article: String,
+        /// Your own words above it
+        #[arg(default_value = "")]
+        note: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Messages {
+    /// List the conversations (what happens without an action)
+    List {
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// Read the conversation with a contact
+    Read {
+        contact: String,
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// Write to a contact
+    Send {
+        contact: String,
+        /// Without it or with - it is read from standard input
+        body: Option<String>,
+    },
+}
+
+/// Seconds from a span such as `30m`, `48h` or `7d`.
+fn parse_span(text: &str) -> Result<u64, String> {
+    let wrong = || format!("expected a time such as 30m, 48h or 7d, found {text:?}");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number = text.strip_suffix(unit).unwrap_or_default();
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(seconds))
+        .filter(|n| *n > 0)
+        .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn spans() {
+        assert_eq!(parse_span("90s"), Ok(90));
+        assert_eq!(parse_span("30m"), Ok(1_800));
+        assert_eq!(parse_span("48h"), Ok(172_800));
+        assert_eq!(parse_span("7d"), Ok(604_800));
+        for bad in [
+            "",
+            "h",
+            "0h",
+            "-1h",
+            "5",
+            "5w",
+            "1.5h",
+            "99999999999999999999d",
+            "6é",
+        ] {
+            assert!(parse_span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn listen_belongs_to_the_node() {
+        let node = Args::parse_from(["waymeet", "--listen", "127.0.0.1:0"]);
+        assert_eq!(node.misplaced(), None);
+        let other = Args::parse_from(["waymeet", "--listen", "127.0.0.1:0", "status"]);
+        assert!(other.misplaced().is_some());
+    }
+}

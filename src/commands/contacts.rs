@@ -1,0 +1,112 @@
+//! Contacts.
+
+use serde_json::{Value, json};
+
+use super::{Context, first_page, path};
+use crate::{
+    args::{Contacts, Paging},
+    client::{is, str_of, u64_of},
+    output::{Output, plain, time},
+};
+
+pub(super) fn run(cx: &Context<'_>, action: Option<Contacts>) -> anyhow::Result<()> {
+    let action = action.unwrap_or_else(|| Contacts::List { page: first_page() });
+    match action {
+        Contacts::List { page } => list(cx, &page),
+        Contacts::Show { contact } => {
+            let contact = cx
+                .client
+                .get(&path("/contacts", &cx.contact(&contact)?, ""))?;
+            cx.output.answer(&contact, show)
+        }
+        Contacts::Accept { contact } => {
+            let at = path("/contacts", &cx.contact(&contact)?, "/accept");
+            let contact = cx.client.post(&at, &json!({}))?;
+            cx.done(&contact, |contact| {
+                format!("{} is your contact now", name(contact))
+            })
+        }
+        Contacts::Remove { contact } => {
+            cx.client
+                .delete(&path("/contacts", &cx.contact(&contact)?, ""))?;
+            cx.gone("cut and forgotten")
+        }
+        Contacts::Nickname { contact, name } => change(cx, &contact, &json!({ "nickname": name })),
+        Contacts::Trust { contact, mark } => change(cx, &contact, &json!({ "trust": mark.name() })),
+        Contacts::Words { contact } => {
+            let words = cx
+                .client
+                .get(&path("/contacts", &cx.contact(&contact)?, "/words"))?;
+            cx.done(&words, |words| {
+                let words: Vec<_> = crate::client::items(words, "words")
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .collect();
+                format!(
+                    "{}\nthe other person's node shows the same words",
+                    plain(&words.join(" "))
+                )
+            })
+        }
+    }
+}
+
+fn list(cx: &Context<'_>, page: &Paging) -> anyhow::Result<()> {
+    let contacts = cx.client.page("/contacts", page)?;
+    cx.list(
+        &contacts,
+        "no contacts: `waymeet invite` makes a link for one",
+        |contact| {
+            [
+                str_of(contact, "id").to_owned(),
+                name(contact),
+                presence(contact),
+                str_of(contact, "trust").to_owned(),
+            ]
+        },
+    )
+}
+
+fn change(cx: &Context<'_>, contact: &str, patch: &Value) -> anyhow::Result<()> {
+    let at = path("/contacts", &cx.contact(contact)?, "");
+    let contact = cx.client.patch(&at, patch)?;
+    cx.output.answer(&contact, show)
+}
+
+fn name(contact: &Value) -> String {
+    let name = str_of(contact, "name");
+    plain(&match str_of(contact, "nickname") {
+        "" => name.to_owned(),
+        nickname => format!("{nickname} ({name})"),
+    })
+}
+
+fn presence(contact: &Value) -> String {
+    match str_of(contact, "state") {
+        "pending" => "waits for their answer".to_owned(),
+        "asks" => "asks: `waymeet contacts accept`".to_owned(),
+        _ if is(contact, "online") => format!("online over {}", str_of(contact, "link")),
+        _ => match u64_of(contact, "last_met_ms") {
+            0 => "not met yet".to_owned(),
+            ms => format!("last met {}", time(ms)),
+        },
+    }
+}
+
+fn show(output: Output, contact: &Value) -> anyhow::Result<()> {
+    let behind = contact.get("behind").unwrap_or(&Value::Null);
+    output.table(&[
+        ["id".to_owned(), str_of(contact, "id").to_owned()],
+        ["name".to_owned(), name(contact)],
+        ["trust".to_owned(), str_of(contact, "trust").to_owned()],
+        ["state".to_owned(), presence(contact)],
+        [
+            "common".to_owned(),
+            format!(
+                "{} entries held, {} to come",
+                u64_of(behind, "have"),
+                u64_of(behind, "want")
+            ),
+        ],
+    ])
+}

@@ -1,0 +1,347 @@
+//! The settings file: strict, so that a slip of the pen is found at the start and not in use.
+//!
+//! Every problem of a file is reported at once, each with its line and with what to write.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    net::SocketAddr,
+    ops::Range,
+    path::Path,
+};
+
+use anyhow::{Context as _, bail};
+use engine::Internet;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::listen;
+
+/// Bytes of a settings file: far more than all keys with comments need.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Relays of our own; a node talks to one or two of them.
+const RELAYS_MAX: usize = 16;
+/// Addresses to bind: one a network interface.
+const BIND_MAX: usize = 16;
+/// Further names under which a browser may ask for the dashboard.
+const HOSTS_MAX: usize = 32;
+/// Characters of a host name (RFC 1035 section 3.1).
+const HOST_CHARS_MAX: usize = 253;
+/// Characters of a relay's address.
+const URL_CHARS_MAX: usize = 500;
+
+const INTERNET: &str = r#""off", "direct" or "relay""#;
+
+/// What a settings file says; `None` where it is silent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) internet: Option<Internet>,
+    pub(crate) relays: Vec<String>,
+    pub(crate) bind: Option<Vec<SocketAddr>>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) hosts: Vec<String>,
+}
+
+/// Reads the file that was asked for, or else the one in the folder, which may be missing.
+pub(crate) fn load(asked: Option<&Path>, usual: &Path) -> anyhow::Result<Settings> {
+    let path = asked.unwrap_or(usual);
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && asked.is_none() => {
+            return Ok(Settings::default());
+        }
+        other => {
+            other.with_context(|| format!("cannot open the settings file {}", path.display()))?
+        }
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read the settings file {}", path.display()))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        bail!(
+            "{}: expected at most {FILE_BYTES_MAX} bytes of settings",
+            path.display()
+        );
+    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        bail!("{}: expected text in UTF-8", path.display());
+    };
+    parse(&text).map_err(|problems| {
+        let lines: Vec<_> = problems
+            .iter()
+            .map(|problem| format!("{}:{}: {}", path.display(), problem.line, problem.text))
+            .collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    })
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Problem {
+    line: usize,
+    text: String,
+}
+
+fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
+    let mut reader = Reader {
+        text,
+        problems: Vec::new(),
+    };
+    let mut settings = Settings::default();
+    match DeTable::parse(text) {
+        Ok(root) => reader.root(root.get_ref(), &mut settings),
+        Err(error) => reader.problem(error.span().unwrap_or(0..0), error.message().to_owned()),
+    }
+    reader.problems.sort();
+    if reader.problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(reader.problems)
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+type Value<'a> = Spanned<DeValue<'a>>;
+
+impl Reader<'_> {
+    fn root(&mut self, root: &DeTable<'_>, settings: &mut Settings) {
+        for (key, value) in root {
+            match key.get_ref().as_ref() {
+                "links" => self.table("links", value, |reader, key, value| {
+                    reader.links(key, value, settings);
+                }),
+                "dashboard" => self.table("dashboard", value, |reader, key, value| {
+                    reader.dashboard(key, value, settings);
+                }),
+                other => self.problem(
+                    key.span(),
+                    format!("unknown key {other:?}: expected [links] or [dashboard]"),
+                ),
+            }
+        }
+    }
+
+    fn links(
+        &mut self,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Value<'_>,
+        to: &mut Settings,
+    ) {
+        match key.get_ref().as_ref() {
+            "internet" => to.internet = self.internet(value),
+            "relays" => to.relays = self.list("relays", value, RELAYS_MAX, relay),
+            "bind" => to.bind = self.bind(value),
+            later @ ("lan" | "bluetooth") => self.problem(
+                key.span(),
+                format!(
+                    "links.{later}: this version has no such link to switch: take the line out"
+                ),
+            ),
+            other => self.problem(
+                key.span(),
+                format!("unknown key {other:?} in [links]: expected internet, relays or bind"),
+            ),
+        }
+    }
+
+    fn dashboard(
+        &mut self,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Value<'_>,
+        to: &mut Settings,
+    ) {
+        match key.get_ref().as_ref() {
+            "listen" => {
+                to.listen = self
+                    .string("dashboard.listen", value)
+                    .and_then(|text| self.checked("dashboard.listen", value, listen::parse(text)));
+            }
+            "hosts" => to.hosts = self.list("hosts", value, HOSTS_MAX, host),
+            "password_file" => self.problem(
+                key.span(),
+                "dashboard.password_file: this version shows its dashboard to this machine only \
+                 and needs no password: take the line out"
+                    .to_owned(),
+            ),
+            other => self.problem(
+                key.span(),
+                format!("unknown key {other:?} in [dashboard]: expected listen or hosts"),
+            ),
+        }
+    }
+
+    fn internet(&mut self, value: &Value<'_>) -> Option<Internet> {
+        let choice = match value.get_ref().as_str() {
+            Some("off") => Internet::Off,
+            Some("direct") => Internet::Direct,
+            Some("relay") => Internet::Relay,
+            _ => {
+                let found = found(value.get_ref());
+                self.problem(
+                    value.span(),
+                    format!("links.internet: expected {INTERNET}, found {found}"),
+                );
+                return None;
+            }
+        };
+        Some(choice)
+    }
+
+    fn bind(&mut self, value: &Value<'_>) -> Option<Vec<SocketAddr>> {
+        let before = self.problems.len();
+        let addrs = self.list("bind", value, BIND_MAX, |text| {
+            text.parse::<SocketAddr>().map_err(|_| {
+                format!("expected an address with a port such as \"0.0.0.0:0\", found {text:?}")
+            })
+        });
+        if addrs.is_empty() && self.problems.len() == before {
+            self.problem(
+                value.span(),
+                "links.bind: expected at least one address such as \"0.0.0.0:0\", found none"
+                    .to_owned(),
+            );
+        }
+        Some(addrs)
+    }
+
+    fn table(
+        &mut self,
+        name: &str,
+        value: &Value<'_>,
+        mut each: impl FnMut(&mut Self, &Spanned<std::borrow::Cow<'_, str>>, &Value<'_>),
+    ) {
+        match value.get_ref().as_table() {
+            Some(table) => {
+                for (key, value) in table {
+                    each(self, key, value);
+                }
+            }
+            None => self.problem(
+                value.span(),
+                format!(
+                    "{name}: expected a table, written as [{name}], found {}",
+                    found(value.get_ref())
+                ),
+            ),
+        }
+    }
+
+    fn string<'v>(&mut self, name: &str, value: &'v Value<'_>) -> Option<&'v str> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            let found = found(value.get_ref());
+            self.problem(
+                value.span(),
+                format!("{name}: expected a text in quotes, found {found}"),
+            );
+        }
+        text
+    }
+
+    fn list<T>(
+        &mut self,
+        name: &str,
+        value: &Value<'_>,
+        most: usize,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let Some(array) = value.get_ref().as_array() else {
+            let found = found(value.get_ref());
+            self.problem(
+                value.span(),
+                format!("{name}: expected a list such as [\"…\", \"…\"], found {found}"),
+            );
+            return Vec::new();
+        };
+        if array.len() > most {
+            self.problem(
+                value.span(),
+                format!(
+                    "{name}: expected at most {most} items, found {}",
+                    array.len()
+                ),
+            );
+            return Vec::new();
+        }
+        array
+            .iter()
+            .filter_map(|item| {
+                let text = self.string(name, item)?;
+                self.checked(name, item, read(text))
+            })
+            .collect()
+    }
+
+    fn checked<T>(&mut self, name: &str, value: &Value<'_>, read: Result<T, String>) -> Option<T> {
+        read.map_err(|text| self.problem(value.span(), format!("{name}: {text}")))
+            .ok()
+    }
+
+    fn problem(&mut self, span: Range<usize>, text: String) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        // The parser's own texts may span lines; ours don't.
+        let text = text.lines().collect::<Vec<_>>().join(", ");
+        self.problems.push(Problem { line, text });
+    }
+}
+
+fn found(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => format!("the number {number}"),
+        DeValue::Float(number) => format!("the number {number}"),
+        DeValue::Boolean(truth) => truth.to_string(),
+        other => format!("a {}", other.type_str()),
+    }
+}
+
+/// A relay's address. The links check it once more when they use it.
+fn relay(text: &str) -> Result<String, String> {
+    let wrong = || {
+        format!("expected a relay's address such as \"https://relay.example.org\", found {text:?}")
+    };
+    let rest = text.strip_prefix("https://").ok_or_else(wrong)?;
+    let name = rest.split(['/', ':']).next().unwrap_or_default();
+    let usable = text.len() <= URL_CHARS_MAX
+        && !name.is_empty()
+        && text.chars().all(|c| {
+            c.is_ascii_graphic() && !matches!(c, '@' | '?' | '#' | '\\' | '"' | '<' | '>')
+        });
+    if usable {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong())
+    }
+}
+
+/// A host name as a browser sends it, without the port.
+fn host(text: &str) -> Result<String, String> {
+    let usable = !text.is_empty()
+        && text.len() <= HOST_CHARS_MAX
+        && text.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        });
+    if usable {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!(
+            "expected a host name without scheme and port such as \"camp-pi.local\", found {text:?}"
+        ))
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

@@ -1,0 +1,94 @@
+//! `waymeet` without a command: the node, until a signal ends it.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use engine::LinkConfig;
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::{
+    browser,
+    config::{self, Settings},
+    folder::Folder,
+    listen,
+    output::Output,
+    running::{Running, Start},
+    signals::Signals,
+};
+
+/// Threads that still work when everything has ended get this long.
+const LEFTOVERS_WITHIN: Duration = Duration::from_millis(200);
+
+/// What the command line says about the node.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) open_browser: bool,
+}
+
+/// Runs the node of a folder until it is told to end.
+pub(crate) fn run(folder: &Folder, options: &Options, output: &Output) -> anyhow::Result<()> {
+    let settings = config::load(options.config.as_deref(), &folder.settings_file())?;
+    let start = start(settings, options.listen);
+    with_runtime(async {
+        let mut signals = Signals::new().context("cannot take over the signals")?;
+        let mut running = tokio::select! {
+            running = Running::start(folder, start) => running?,
+            // Nothing is written yet that a next start would miss.
+            _ = signals.end() => return Ok(()),
+        };
+        // An output that nobody reads doesn't end a node.
+        if let Err(error) = announce(&running, options, output) {
+            tracing::info!("cannot print the dashboard's address: {error:#}");
+        }
+        let ended = tokio::select! {
+            name = signals.end() => {
+                tracing::info!("{name}: ending");
+                Ok(())
+            }
+            error = running.failed() => Err(error),
+        };
+        signals.insist();
+        running.stop().await;
+        ended
+    })
+}
+
+/// Runs something on a runtime and leaves nothing of it behind.
+pub(crate) fn with_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = Runtime::new().context("cannot start the threads of the node")?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFTOVERS_WITHIN);
+    result
+}
+
+fn start(settings: Settings, listen: Option<SocketAddr>) -> Start {
+    let usual = LinkConfig::default();
+    Start {
+        links: LinkConfig {
+            internet: settings.internet.unwrap_or(usual.internet),
+            relays: settings.relays,
+            bind: settings.bind.unwrap_or(usual.bind),
+        },
+        listen: listen.or(settings.listen).unwrap_or(listen::DEFAULT),
+        hosts: settings.hosts,
+    }
+}
+
+fn announce(running: &Running, options: &Options, output: &Output) -> anyhow::Result<()> {
+    let link = running.sign_in_link();
+    let url = running.url();
+    if output.is_json() {
+        output.line(json!({ "dashboard_url": url, "sign_in_link": link }))?;
+    } else {
+        output.line(format_args!("Your dashboard is at {url}"))?;
+        output.line(format_args!("This link signs you in, once: {link}"))?;
+        output.line("`waymeet open` makes another. Ctrl-C ends the node.")?;
+    }
+    if options.open_browser && !output.is_json() && browser::wanted() {
+        browser::open(&link);
+    }
+    Ok(())
+}
