@@ -23,7 +23,9 @@ pub(crate) fn to_base32(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn from_base32(text: &str) -> Option<Vec<u8>> {
-    BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).ok()
+    BASE32_NOPAD
+        .decode(text.to_ascii_uppercase().as_bytes())
+        .ok()
 }
 
 macro_rules! id {

@@ -5,10 +5,34 @@
 //! input gives the same output. Start at [`entry`] for what is replicated, at [`audience`] for
 //! who may have it and at [`session`] for how two devices exchange it.
 #![warn(missing_docs)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
 
+pub mod admission;
+pub mod audience;
+pub mod author;
+pub mod body;
+pub mod cbor;
+pub mod entry;
+pub mod fork;
+pub mod frontier;
 pub mod ids;
+pub mod keys;
 pub mod limits;
+pub mod merkle;
+pub mod run;
+pub mod space;
+pub mod text;
 pub mod time;
+pub mod verify;
+pub mod wire;
 
 pub use ids::{DeviceId, EndpointId, EntryId, IdentityId, SpaceId};
 pub use time::Millis;
