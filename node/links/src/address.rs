@@ -1,0 +1,124 @@
+//! Which addresses may be dialled, and what an address says about a path. Pure functions.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::Internet;
+
+/// Where a path leads, as far as its address tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PathKind {
+    /// The same machine.
+    Loopback,
+    /// A private or link-local address.
+    Lan,
+    /// Any other address.
+    Internet,
+    /// A relay.
+    Relay,
+}
+
+/// Sorts an IP address.
+#[must_use]
+pub fn kind(ip: IpAddr) -> PathKind {
+    match ip.to_canonical() {
+        ip if ip.is_loopback() => PathKind::Loopback,
+        IpAddr::V4(ip) if is_lan_v4(ip) => PathKind::Lan,
+        IpAddr::V6(ip) if is_lan_v6(ip) => PathKind::Lan,
+        _ => PathKind::Internet,
+    }
+}
+
+/// RFC 1918 and 169.254.0.0/16 (RFC 3927).
+fn is_lan_v4(ip: Ipv4Addr) -> bool {
+    ip.is_private() || ip.is_link_local()
+}
+
+/// fc00::/7 (RFC 4193) and fe80::/10 (RFC 4291).
+fn is_lan_v6(ip: Ipv6Addr) -> bool {
+    ip.is_unique_local() || ip.is_unicast_link_local()
+}
+
+/// Whether `addr` may be dialled with the internet link as given: never port 0, a multicast,
+/// broadcast or unspecified address; with [`Internet::Off`] only loopback and LAN.
+#[must_use]
+pub fn may_dial(addr: SocketAddr, internet: Internet) -> bool {
+    let ip = addr.ip().to_canonical();
+    let unicast = !ip.is_unspecified()
+        && !ip.is_multicast()
+        && !matches!(ip, IpAddr::V4(ip) if ip.is_broadcast() || ip.octets()[0] == 0);
+    let reach = match internet {
+        Internet::Off => matches!(kind(ip), PathKind::Loopback | PathKind::Lan),
+        Internet::Direct | Internet::Relay => true,
+    };
+    addr.port() != 0 && unicast && reach
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn off_reaches_only_the_machine_and_its_networks() {
+        for (text, expected) in [
+            ("127.0.0.1:1", PathKind::Loopback),
+            ("127.255.255.254:1", PathKind::Loopback),
+            ("[::1]:1", PathKind::Loopback),
+            ("[::ffff:127.0.0.1]:1", PathKind::Loopback),
+            ("10.0.0.1:1", PathKind::Lan),
+            ("172.16.0.1:1", PathKind::Lan),
+            ("172.31.255.255:1", PathKind::Lan),
+            ("192.168.0.1:1", PathKind::Lan),
+            ("169.254.1.1:1", PathKind::Lan),
+            ("[::ffff:192.168.0.1]:1", PathKind::Lan),
+            ("[fc00::1]:1", PathKind::Lan),
+            ("[fdff::1]:1", PathKind::Lan),
+            ("[fe80::1%3]:1", PathKind::Lan),
+            ("[febf::1]:1", PathKind::Lan),
+        ] {
+            assert_eq!(kind(addr(text).ip()), expected, "{text}");
+            assert!(may_dial(addr(text), Internet::Off), "{text}");
+        }
+        for text in [
+            "9.255.255.255:1",
+            "11.0.0.0:1",
+            "172.15.255.255:1",
+            "172.32.0.0:1",
+            "192.167.255.255:1",
+            "192.169.0.0:1",
+            "100.64.0.1:1",
+            "8.8.8.8:53",
+            "[2001:db8::1]:1",
+            "[fbff::1]:1",
+            "[fe00::1]:1",
+            "[fec0::1]:1",
+            "[::ffff:8.8.8.8]:1",
+        ] {
+            assert_eq!(kind(addr(text).ip()), PathKind::Internet, "{text}");
+            assert!(!may_dial(addr(text), Internet::Off), "{text}");
+            assert!(may_dial(addr(text), Internet::Direct), "{text}");
+            assert!(may_dial(addr(text), Internet::Relay), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_single_host_is_never_dialled() {
+        for text in [
+            "127.0.0.1:0",
+            "192.168.0.1:0",
+            "0.0.0.0:7",
+            "0.1.2.3:7",
+            "[::]:7",
+            "224.0.0.1:7",
+            "255.255.255.255:7",
+            "[ff02::1]:7",
+        ] {
+            for internet in [Internet::Off, Internet::Direct, Internet::Relay] {
+                assert!(!may_dial(addr(text), internet), "{text} {internet:?}");
+            }
+        }
+    }
+}

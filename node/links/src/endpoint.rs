@@ -1,0 +1,379 @@
+//! The device's endpoint: binding, dialling, accepting, cutting, and a many-use invite's own one.
+
+mod accept;
+mod bind;
+mod error;
+
+use std::{
+    collections::BTreeSet, net::SocketAddr, pin::Pin, str::FromStr, sync::Arc, time::Duration,
+};
+
+use iroh::{Endpoint, EndpointAddr, RelayUrl, TransportAddr, Watcher as _};
+use n0_future::{Stream, StreamExt};
+use proto::{EndpointId, limits};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use self::error::{DialError, Error};
+use crate::{
+    Admission, CloseCode, Config, Connection, EndpointSecret, Internet, Protocol, Side, Verdict,
+    address::{self, PathKind},
+    admission::Door,
+    gate::{self, Gate},
+    gossip::Pairs,
+    live::Live,
+};
+
+/// How long a dial may take, lookup and handshake together. A handshake takes two round trips,
+/// so this bears a link of two seconds; the caller tries again with backoff.
+pub const DIAL_WAIT: Duration = Duration::from_secs(5);
+/// Admitted connections that wait for somebody to take them. Every contact of a busy node may
+/// call at once after a power cut; the rest wait [`accept::HAND_OVER_WAIT`] and call again.
+pub const ARRIVALS_MAX: usize = 64;
+/// How long closing waits for the last packets to leave.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(2);
+
+/// A connection that came in and was admitted.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Somebody comes to add a contact; [`Connection::local`] tells through which endpoint.
+    Meet(Connection),
+    /// A contact's device wants to meet.
+    Sync(Connection),
+}
+
+/// The device's endpoint. Clones share it; it closes with [`Links::shutdown`] or the last clone.
+#[derive(Clone, Debug)]
+pub struct Links {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    endpoint: Endpoint,
+    id: EndpointId,
+    config: Config,
+    admission: Admission,
+    live: Live,
+    pairs: Pairs,
+    /// Weak, so that the channel ends with the accept loops.
+    arrivals: mpsc::WeakSender<Arrival>,
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+impl Links {
+    /// Opens the endpoint and begins to accept. What `admission` lets in arrives on the channel,
+    /// which ends when the endpoint has closed.
+    ///
+    /// # Errors
+    /// No address could be bound, a relay URL is none, or the platform failed.
+    pub async fn bind(
+        config: Config,
+        admission: Admission,
+    ) -> Result<(Self, mpsc::Receiver<Arrival>), Error> {
+        let live = Live::default();
+        let gate = Gate {
+            admission: admission.clone(),
+            live: live.clone(),
+            door: Door::Main,
+        };
+        let endpoint = bind::open(&config, &config.secret, &Protocol::ALL, gate).await?;
+        let id = EndpointId(*endpoint.id().as_bytes());
+        let (arrivals, receiver) = mpsc::channel(ARRIVALS_MAX);
+        let stop = CancellationToken::new();
+        let pairs = Pairs::default();
+        let acceptor = accept::Acceptor {
+            endpoint: endpoint.clone(),
+            id,
+            admission: admission.clone(),
+            door: Door::Main,
+            pairs: Some(pairs.clone()),
+            arrivals,
+        };
+        let arrivals = acceptor.arrivals.downgrade();
+        tokio::spawn(acceptor.run(stop.clone()));
+        let links = Self {
+            inner: Arc::new(Inner {
+                endpoint,
+                id,
+                config,
+                admission,
+                live,
+                pairs,
+                arrivals,
+                _stop_on_drop: stop.clone().drop_guard(),
+                stop,
+            }),
+        };
+        Ok((links, receiver))
+    }
+
+    /// The endpoint's public key: what others dial.
+    #[must_use]
+    pub fn id(&self) -> EndpointId {
+        self.inner.id
+    }
+
+    /// Who decides for this endpoint.
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
+        &self.inner.admission
+    }
+
+    /// The addresses where others can reach this endpoint, for cards and invites: at most
+    /// [`limits::ADDRS_MAX`], and without public ones while the internet link is off.
+    #[must_use]
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        reachable(
+            &self.inner.endpoint,
+            &self.inner.endpoint.addr(),
+            self.inner.config.internet,
+        )
+    }
+
+    /// The relay where others can reach this endpoint, once one answered.
+    #[must_use]
+    pub fn relay(&self) -> Option<String> {
+        let addr = self.inner.endpoint.addr();
+        addr.relay_urls().next().map(ToString::to_string)
+    }
+
+    /// The sockets as bound, ports included: what to remember for the next start.
+    #[must_use]
+    pub fn bound(&self) -> Vec<SocketAddr> {
+        self.inner.endpoint.bound_sockets()
+    }
+
+    /// Follows [`Self::addrs`].
+    #[must_use]
+    pub fn watch_addrs(&self) -> AddrWatch {
+        AddrWatch {
+            endpoint: self.inner.endpoint.clone(),
+            internet: self.inner.config.internet,
+            changes: Box::pin(self.inner.endpoint.watch_addr().stream()),
+            last: None,
+            stop: self.inner.stop.clone(),
+        }
+    }
+
+    /// Dials an endpoint at the addresses that the internet link allows. A remote that refuses
+    /// may do so a moment after this returned: the connection then ends with
+    /// [`crate::CloseReason::Remote`].
+    ///
+    /// # Errors
+    /// Not permitted, no address to try, no answer within [`DIAL_WAIT`], or refused.
+    pub async fn dial(
+        &self,
+        to: EndpointId,
+        addrs: &[SocketAddr],
+        relay: Option<String>,
+        protocol: Protocol,
+    ) -> Result<Connection, DialError> {
+        let raw = self.inner.dial_raw(to, addrs, relay, protocol).await?;
+        Ok(Connection::new(raw, protocol, self.inner.id))
+    }
+
+    /// Closes every connection with an endpoint, of every protocol, at once. It can come back as
+    /// long as it is permitted: [`Admission::revoke`] first.
+    pub fn cut(&self, remote: EndpointId) {
+        self.inner.live.cut(remote, CloseCode::Refused);
+    }
+
+    /// Opens a second endpoint with a key of its own for a many-use invite. It accepts meets
+    /// from anybody, within the same bounds, and delivers them into the same channel.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub async fn open_temporary(&self, secret: EndpointSecret) -> Result<TemporaryEndpoint, Error> {
+        let inner = &self.inner;
+        let gate = Gate {
+            admission: inner.admission.clone(),
+            live: inner.live.clone(),
+            door: Door::Temporary,
+        };
+        let mut config = inner.config.clone();
+        for addr in &mut config.bind {
+            addr.set_port(0);
+        }
+        let endpoint = bind::open(&config, &secret, &[Protocol::Meet], gate).await?;
+        let id = EndpointId(*endpoint.id().as_bytes());
+        let acceptor = accept::Acceptor {
+            endpoint: endpoint.clone(),
+            id,
+            admission: inner.admission.clone(),
+            door: Door::Temporary,
+            pairs: None,
+            arrivals: inner.arrivals.upgrade().ok_or(Error::Closed)?,
+        };
+        let stop = inner.stop.child_token();
+        let task = tokio::spawn(acceptor.run(stop.clone()));
+        Ok(TemporaryEndpoint {
+            endpoint,
+            id,
+            internet: config.internet,
+            _stop: stop.drop_guard(),
+            task,
+        })
+    }
+
+    /// Closes the endpoint, its temporary ones and every connection, within a few seconds.
+    pub async fn shutdown(&self) {
+        self.inner.stop.cancel();
+        self.inner.live.cut_all(CloseCode::Shutdown);
+        let _ = timeout(SHUTDOWN_WAIT, self.inner.endpoint.close()).await;
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.inner.endpoint
+    }
+
+    pub(crate) fn pairs(&self) -> &Pairs {
+        &self.inner.pairs
+    }
+
+    pub(crate) fn stop_token(&self) -> CancellationToken {
+        self.inner.stop.clone()
+    }
+
+    /// What a gossip keeper needs to dial again, without keeping the endpoint alive.
+    pub(crate) fn dialer(&self) -> WeakDialer {
+        WeakDialer(Arc::downgrade(&self.inner))
+    }
+}
+
+/// Dials as long as the endpoint lives.
+pub(crate) struct WeakDialer(std::sync::Weak<Inner>);
+
+impl WeakDialer {
+    pub(crate) async fn gossip(
+        &self,
+        to: EndpointId,
+        addrs: &[SocketAddr],
+        relay: Option<String>,
+    ) -> Result<iroh::endpoint::Connection, DialError> {
+        let inner = self.0.upgrade().ok_or(DialError::Closed)?;
+        inner.dial_raw(to, addrs, relay, Protocol::Gossip).await
+    }
+}
+
+impl Inner {
+    async fn dial_raw(
+        &self,
+        to: EndpointId,
+        addrs: &[SocketAddr],
+        relay: Option<String>,
+        protocol: Protocol,
+    ) -> Result<iroh::endpoint::Connection, DialError> {
+        if let Verdict::Refuse(refusal) = self.admission.verdict(to, protocol, Side::Dialer) {
+            return Err(DialError::NotAllowed(refusal));
+        }
+        if self.stop.is_cancelled() {
+            return Err(DialError::Closed);
+        }
+        let id = iroh::EndpointId::from_bytes(to.as_bytes()).map_err(|_| DialError::NotAnId)?;
+        let mut targets: BTreeSet<_> = addrs
+            .iter()
+            .filter(|addr| address::may_dial(**addr, self.config.internet))
+            .take(limits::ADDRS_MAX)
+            .map(|addr| TransportAddr::Ip(*addr))
+            .collect();
+        if self.config.internet == Internet::Relay
+            && let Some(url) = relay
+                .as_deref()
+                .and_then(|url| RelayUrl::from_str(url).ok())
+        {
+            targets.insert(TransportAddr::Relay(url));
+        }
+        if targets.is_empty() {
+            return Err(DialError::NoAddress {
+                given: addrs.len() + usize::from(relay.is_some()),
+            });
+        }
+        let target = EndpointAddr::from_parts(id, targets);
+        let connect = self.endpoint.connect(target, protocol.alpn());
+        let (result, refusal) = gate::asked(timeout(DIAL_WAIT, connect)).await;
+        match (result, refusal) {
+            (_, Some(refusal)) => Err(DialError::NotAllowed(refusal)),
+            (Err(_elapsed), None) => Err(DialError::TimedOut),
+            (Ok(Err(error)), None) => Err(error.into()),
+            (Ok(Ok(conn)), None) => Ok(conn),
+        }
+    }
+}
+
+/// Addresses for others: bound ones as they are, and those that iroh found for an unspecified
+/// bind. LAN first, since they also work from the same machine; loopback last.
+fn reachable(endpoint: &Endpoint, addr: &EndpointAddr, internet: Internet) -> Vec<SocketAddr> {
+    let bound = endpoint.bound_sockets();
+    let all: BTreeSet<SocketAddr> = addr.ip_addrs().copied().chain(bound).collect();
+    let mut all: Vec<_> = all
+        .into_iter()
+        .filter(|addr| address::may_dial(*addr, internet))
+        .collect();
+    all.sort_by_key(|addr| match address::kind(addr.ip()) {
+        PathKind::Lan => 0,
+        PathKind::Internet | PathKind::Relay => 1,
+        PathKind::Loopback => 2,
+    });
+    all.truncate(limits::ADDRS_MAX);
+    all
+}
+
+/// Follows the endpoint's addresses through interface and network changes.
+pub struct AddrWatch {
+    endpoint: Endpoint,
+    internet: Internet,
+    changes: Pin<Box<dyn Stream<Item = EndpointAddr> + Send>>,
+    last: Option<Vec<SocketAddr>>,
+    stop: CancellationToken,
+}
+
+impl AddrWatch {
+    /// The addresses, at once the first time and then whenever they differ; `None` when the
+    /// endpoint has closed. Cancel safe.
+    pub async fn changed(&mut self) -> Option<Vec<SocketAddr>> {
+        loop {
+            let addr = tokio::select! {
+                () = self.stop.cancelled() => return None,
+                addr = self.changes.next() => addr?,
+            };
+            let addrs = reachable(&self.endpoint, &addr, self.internet);
+            if self.last.as_ref() != Some(&addrs) {
+                self.last = Some(addrs.clone());
+                return Some(addrs);
+            }
+        }
+    }
+}
+
+/// A many-use invite's endpoint. Dropping it closes it and the meets that came through it.
+#[derive(Debug)]
+pub struct TemporaryEndpoint {
+    endpoint: Endpoint,
+    id: EndpointId,
+    internet: Internet,
+    _stop: DropGuard,
+    task: JoinHandle<()>,
+}
+
+impl TemporaryEndpoint {
+    /// The public key that the invite names.
+    #[must_use]
+    pub fn id(&self) -> EndpointId {
+        self.id
+    }
+
+    /// The addresses that the invite names; see [`Links::addrs`].
+    #[must_use]
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        reachable(&self.endpoint, &self.endpoint.addr(), self.internet)
+    }
+
+    /// Closes it and waits until it has; dropping it doesn't wait.
+    pub async fn close(self) {
+        let Self { _stop, task, .. } = self;
+        drop(_stop);
+        let _ = timeout(SHUTDOWN_WAIT, task).await;
+    }
+}
