@@ -1,0 +1,151 @@
+//! The JSON API: what tools and the command speak. Takes the bearer token and nothing else; knows
+//! neither cookies nor sessions. Enter at [`router`]; the wire's objects are in [`dto`].
+
+mod blogs;
+mod contacts;
+mod conversations;
+pub(crate) mod dto;
+mod entries;
+pub(crate) mod extract;
+mod forums;
+mod node;
+pub(crate) mod problem;
+mod routes;
+pub(crate) mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, LazyLock};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+
+pub(crate) use self::routes::PREFIX;
+use self::routes::{Routes, doc};
+use crate::{
+    App,
+    fault::{Fault, FaultKind, Outcome},
+    hosts::Hosts,
+};
+
+/// The path of the API's description, which needs no token.
+const OPENAPI: &str = "/openapi.json";
+
+/// Answers 201 with the created object.
+pub(crate) struct Created<T>(pub(crate) T);
+
+impl<T: serde::Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, Json(self.0)).into_response()
+    }
+}
+
+/// Answers 204.
+pub(crate) struct Done;
+
+impl IntoResponse for Done {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+/// All routes under [`PREFIX`], behind the token.
+pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
+    let (router, _) = describe().finish();
+    router
+        .fallback(async || Fault::not_found("this path"))
+        .method_not_allowed_fallback(async |method: Method| {
+            Fault::new(
+                FaultKind::MethodNotAllowed,
+                format!("expected another method than {method}; openapi.json lists them"),
+            )
+        })
+        .layer(middleware::from_fn_with_state(app.clone(), admit))
+}
+
+/// The API's description, made when somebody first asks for it.
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    let (_, document) = describe().finish();
+    document.to_json().unwrap_or_default()
+});
+
+async fn openapi() -> impl IntoResponse {
+    let kind = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, kind)], DOCUMENT.as_str())
+}
+
+fn describe() -> Routes {
+    let routes = Routes::new().get(
+        OPENAPI,
+        openapi,
+        doc(
+            "node",
+            "This document; needs no token and works before set-up",
+        )
+        .document("The description of the API (OpenAPI 3.1)")
+        .needs_no_token(),
+    );
+    let routes = node::routes(routes);
+    let routes = contacts::routes(routes);
+    let routes = forums::routes(routes);
+    let routes = blogs::routes(routes);
+    let routes = conversations::routes(routes);
+    let routes = entries::routes(routes);
+    stream::routes(routes)
+}
+
+/// Token first, then set-up: who may not speak learns nothing about the node.
+async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match check(&app, &request) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => fault.into_response(),
+    }
+}
+
+fn check(app: &App, request: &Request) -> Outcome<()> {
+    let headers = request.headers();
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &HeaderValue| value.to_str().unwrap_or("?"))
+    };
+    let host = text(header::HOST).unwrap_or_default();
+    if text(header::ORIGIN).is_some_and(|origin| !Hosts::is_same_origin(origin, host)) {
+        return Err(Fault::new(
+            FaultKind::ForeignOrigin,
+            "expected no Origin, or this node's own; pages of other sites can't use this API",
+        ));
+    }
+    let (method, path) = (request.method(), request.uri().path());
+    if path == OPENAPI && (method == Method::GET || method == Method::HEAD) {
+        return Ok(());
+    }
+    let token = text(header::AUTHORIZATION)
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
+    match token {
+        None => Err(Fault::new(
+            FaultKind::Unauthorized,
+            "expected the header `Authorization: Bearer TOKEN`, with the text of the file api-token in the node's folder",
+        )),
+        Some(token) if !app.api_token.is(token) => Err(Fault::new(
+            FaultKind::Unauthorized,
+            "expected the token of the file api-token in the node's folder, found another",
+        )),
+        Some(_) => {
+            let before_set_up = (method == Method::GET && path == "/status")
+                || (method == Method::POST && path == "/setup");
+            if before_set_up || app.node.is_set_up() {
+                Ok(())
+            } else {
+                Err(engine::Error::NotSetUp.into())
+            }
+        }
+    }
+}

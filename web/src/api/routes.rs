@@ -1,0 +1,388 @@
+//! Routes and their description in one place: a route can't be added without saying what it does.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    handler::Handler,
+    routing::{MethodFilter, on},
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem,
+        Paths, Ref, RefOr, Required, ResponseBuilder,
+        path::{HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn},
+        request_body::RequestBodyBuilder,
+        schema::{ObjectBuilder, Schema, Type},
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+
+use super::problem::{Problem, type_uri};
+use crate::{
+    App,
+    fault::FaultKind,
+    limits::{PAGE_ITEMS, PAGE_ITEMS_MAX},
+};
+
+/// Where the API begins.
+pub(crate) const PREFIX: &str = "/api/v1";
+const TOKEN: &str = "api-token";
+const PROBLEM: &str = "Problem";
+
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// The description of one call.
+pub(crate) struct Doc {
+    operation: OperationBuilder,
+    schemas: Schemas,
+    faults: Vec<FaultKind>,
+    access: Access,
+}
+
+/// What a call needs.
+#[derive(PartialEq, Eq)]
+enum Access {
+    /// The token, and a node that is set up.
+    Whole,
+    /// The token.
+    Token,
+    /// Nothing.
+    Open,
+}
+
+/// A call that is described as `summary`.
+pub(crate) fn doc(tag: &str, summary: &str) -> Doc {
+    Doc {
+        operation: OperationBuilder::new().tag(tag).summary(Some(summary)),
+        schemas: Vec::new(),
+        faults: Vec::new(),
+        access: Access::Whole,
+    }
+}
+
+fn schema_of<T: ToSchema>(schemas: &mut Schemas) -> RefOr<Schema> {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
+    Ref::from_schema_name(T::name()).into()
+}
+
+impl Doc {
+    /// It takes a body.
+    pub(crate) fn takes<T: ToSchema>(mut self) -> Self {
+        let content = ContentBuilder::new()
+            .schema(Some(schema_of::<T>(&mut self.schemas)))
+            .build();
+        let body = RequestBodyBuilder::new()
+            .content("application/json", content)
+            .required(Some(Required::False))
+            .build();
+        self.operation = self.operation.request_body(Some(body));
+        self.can_fail(&[
+            FaultKind::Malformed,
+            FaultKind::TooLarge,
+            FaultKind::UnsupportedMediaType,
+            FaultKind::Invalid,
+        ])
+    }
+
+    /// It answers with an object.
+    pub(crate) fn gives<T: ToSchema>(mut self, status: u16, what: &str) -> Self {
+        let schema = schema_of::<T>(&mut self.schemas);
+        self.answer(status, what, "application/json", schema)
+    }
+
+    /// It answers with a list, a page at a time.
+    pub(crate) fn lists<T: ToSchema>(mut self, what: &str) -> Self {
+        let item = schema_of::<T>(&mut self.schemas);
+        let next = ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::SchemaType::from_iter([
+                Type::String,
+                Type::Null,
+            ]))
+            .description(Some("The cursor of the next page, null at the end."));
+        let list = ObjectBuilder::new()
+            .property(
+                "items",
+                utoipa::openapi::schema::ArrayBuilder::new().items(item),
+            )
+            .property("next", next)
+            .required("items")
+            .required("next");
+        self.answer(
+            200,
+            what,
+            "application/json",
+            Schema::from(list.build()).into(),
+        )
+    }
+
+    /// The list can be asked for in pages.
+    pub(crate) fn paged(self) -> Self {
+        let limit = format!("Items at most, 1 to {PAGE_ITEMS_MAX}; {PAGE_ITEMS} by default.");
+        self.query("limit", &limit)
+            .query("cursor", "Where to start: `next` of the page before.")
+            .can_fail(&[FaultKind::Invalid])
+    }
+
+    /// It takes a value in its query.
+    pub(crate) fn query(mut self, name: &str, what: &str) -> Self {
+        self.operation = self.operation.parameter(
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Query)
+                .required(Required::False)
+                .description(Some(what))
+                .schema(Some(String::schema())),
+        );
+        self
+    }
+
+    /// It answers with nothing.
+    pub(crate) fn empty(mut self, what: &str) -> Self {
+        let response = ResponseBuilder::new().description(what).build();
+        self.operation = self.operation.response("204", response);
+        self
+    }
+
+    /// It answers with a stream of server-sent events.
+    pub(crate) fn streams<T: ToSchema>(mut self, what: &str) -> Self {
+        schema_of::<T>(&mut self.schemas);
+        self.answer(200, what, "text/event-stream", String::schema())
+    }
+
+    /// It answers with some JSON.
+    pub(crate) fn document(self, what: &str) -> Self {
+        let object = Schema::from(ObjectBuilder::new().build());
+        self.answer(200, what, "application/json", object.into())
+    }
+
+    /// Kinds of faults that are its own; those that every call has are added.
+    pub(crate) fn can_fail(mut self, kinds: &[FaultKind]) -> Self {
+        self.faults.extend(kinds);
+        self
+    }
+
+    /// It needs no token and works before set-up.
+    pub(crate) fn needs_no_token(mut self) -> Self {
+        self.access = Access::Open;
+        self
+    }
+
+    /// It works before set-up.
+    pub(crate) fn needs_no_set_up(mut self) -> Self {
+        self.access = Access::Token;
+        self
+    }
+
+    fn answer(mut self, status: u16, what: &str, media: &str, schema: RefOr<Schema>) -> Self {
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let response = ResponseBuilder::new()
+            .description(what)
+            .content(media, content)
+            .build();
+        self.operation = self.operation.response(status.to_string(), response);
+        self
+    }
+
+    fn finish(mut self, method: &HttpMethod, path: &str, schemas: &mut Schemas) -> Operation {
+        schemas.append(&mut self.schemas);
+        let mut faults = self.faults;
+        faults.extend([FaultKind::ForeignHost, FaultKind::Internal]);
+        match self.access {
+            Access::Whole => faults.extend([
+                FaultKind::Unauthorized,
+                FaultKind::ForeignOrigin,
+                FaultKind::NotSetUp,
+            ]),
+            Access::Token => faults.extend([FaultKind::Unauthorized, FaultKind::ForeignOrigin]),
+            Access::Open => {
+                self.operation = self.operation.security(SecurityRequirement::default());
+            }
+        }
+        let mut operation = self
+            .operation
+            .operation_id(Some(operation_id(method, path)));
+        for name in path
+            .split('{')
+            .skip(1)
+            .filter_map(|part| part.split('}').next())
+        {
+            faults.push(FaultKind::NotFound);
+            operation = operation.parameter(
+                ParameterBuilder::new()
+                    .name(name)
+                    .parameter_in(ParameterIn::Path)
+                    .required(Required::True)
+                    .schema(Some(String::schema())),
+            );
+        }
+        let statuses: std::collections::BTreeSet<_> =
+            faults.iter().map(|kind| kind.status().as_u16()).collect();
+        for status in statuses {
+            let names: Vec<_> = FaultKind::ALL
+                .into_iter()
+                .filter(|kind| faults.contains(kind) && kind.status().as_u16() == status)
+                .map(|kind| format!("`{}`", type_uri(kind)))
+                .collect();
+            let content = ContentBuilder::new()
+                .schema(Some(Ref::from_schema_name(PROBLEM)))
+                .build();
+            let response = ResponseBuilder::new()
+                .description(names.join(", "))
+                .content("application/problem+json", content)
+                .build();
+            operation = operation.response(status.to_string(), response);
+        }
+        operation.build()
+    }
+}
+
+fn method_name(method: &HttpMethod) -> &'static str {
+    match method {
+        HttpMethod::Get => "get",
+        HttpMethod::Put => "put",
+        HttpMethod::Post => "post",
+        HttpMethod::Delete => "delete",
+        HttpMethod::Patch => "patch",
+        HttpMethod::Options => "options",
+        HttpMethod::Head => "head",
+        HttpMethod::Trace => "trace",
+    }
+}
+
+/// `get /forums/{forum}/threads` gives `get_forums_by_forum_threads`.
+fn operation_id(method: &HttpMethod, path: &str) -> String {
+    let words: Vec<_> = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| match part.strip_prefix('{') {
+            Some(name) => format!("by_{}", name.trim_end_matches('}')),
+            None => part.replace(['-', '.'], "_"),
+        })
+        .collect();
+    format!("{}_{}", method_name(method), words.join("_"))
+}
+
+/// A router that grows together with its description.
+pub(crate) struct Routes {
+    router: Router<Arc<App>>,
+    paths: Paths,
+    schemas: Schemas,
+}
+
+impl Routes {
+    pub(crate) fn new() -> Self {
+        Self {
+            router: Router::new(),
+            paths: Paths::new(),
+            schemas: vec![(Problem::name().into_owned(), Problem::schema())],
+        }
+    }
+
+    pub(crate) fn get<H: Handler<T, Arc<App>>, T: 'static>(
+        self,
+        path: &str,
+        handler: H,
+        doc: Doc,
+    ) -> Self {
+        self.add(HttpMethod::Get, MethodFilter::GET, path, handler, doc)
+    }
+
+    pub(crate) fn post<H: Handler<T, Arc<App>>, T: 'static>(
+        self,
+        path: &str,
+        handler: H,
+        doc: Doc,
+    ) -> Self {
+        self.add(HttpMethod::Post, MethodFilter::POST, path, handler, doc)
+    }
+
+    pub(crate) fn put<H: Handler<T, Arc<App>>, T: 'static>(
+        self,
+        path: &str,
+        handler: H,
+        doc: Doc,
+    ) -> Self {
+        self.add(HttpMethod::Put, MethodFilter::PUT, path, handler, doc)
+    }
+
+    pub(crate) fn patch<H: Handler<T, Arc<App>>, T: 'static>(
+        self,
+        path: &str,
+        handler: H,
+        doc: Doc,
+    ) -> Self {
+        self.add(HttpMethod::Patch, MethodFilter::PATCH, path, handler, doc)
+    }
+
+    pub(crate) fn delete<H: Handler<T, Arc<App>>, T: 'static>(
+        self,
+        path: &str,
+        handler: H,
+        doc: Doc,
+    ) -> Self {
+        self.add(HttpMethod::Delete, MethodFilter::DELETE, path, handler, doc)
+    }
+
+    fn add<H: Handler<T, Arc<App>>, T: 'static>(
+        mut self,
+        method: HttpMethod,
+        filter: MethodFilter,
+        path: &str,
+        handler: H,
+        doc: Doc,
+    ) -> Self {
+        let operation = doc.finish(&method, path, &mut self.schemas);
+        let item = PathItem::new(method, operation);
+        self.paths
+            .paths
+            .entry(format!("{PREFIX}{path}"))
+            .or_default()
+            .merge_operations(item);
+        self.router = self.router.route(path, on(filter, handler));
+        self
+    }
+
+    /// The router and the document that describes it.
+    pub(crate) fn finish(mut self) -> (Router<Arc<App>>, OpenApi) {
+        Problem::schemas(&mut self.schemas);
+        let mut components = Components::new();
+        components.schemas = self.schemas.into_iter().collect();
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some(
+                "The text of the file `api-token` in the node's folder.",
+            ))
+            .build();
+        components
+            .security_schemes
+            .insert(TOKEN.to_owned(), SecurityScheme::Http(scheme).into());
+        let info = InfoBuilder::new()
+            .title("Waymeet")
+            .version(env!("CARGO_PKG_VERSION"))
+            .description(Some(DESCRIPTION))
+            .license(Some(
+                LicenseBuilder::new()
+                    .name("MIT OR Apache-2.0")
+                    .identifier(Some("MIT OR Apache-2.0"))
+                    .build(),
+            ));
+        let document = OpenApiBuilder::new()
+            .info(info.build())
+            .paths(self.paths)
+            .components(Some(components))
+            .security(Some([SecurityRequirement::new(
+                TOKEN,
+                Vec::<String>::new(),
+            )]))
+            .build();
+        (self.router, document)
+    }
+}
+
+const DESCRIPTION: &str = "Everything that the dashboard can do. Send the token of the file `api-token` as \
+`Authorization: Bearer TOKEN`. Ids are texts that are safe in a URL. Times end in `_ms` and count milliseconds since 1970 (UTC). \
+Lists come in pages: pass `next` as `cursor`. Creating answers 201 with the whole object, which is on disk by then. \
+Errors are problem documents (RFC 9457). Unknown fields in bodies are refused.";

@@ -1,0 +1,114 @@
+//! What every request passes and what every answer bears, also the ones that fail.
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    App, api,
+    fault::{Fault, FaultKind},
+    limits::REQUEST_TIME_MAX,
+    pages,
+};
+
+/// Everything from here, nothing from elsewhere, nothing inline.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+/// Nothing that a page here needs.
+const PERMISSIONS_POLICY: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
+     magnetometer=(), microphone=(), midi=(), payment=(), usb=()";
+
+/// The whole router.
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok"))
+        .nest(api::PREFIX, api::router(app))
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(middleware::from_fn_with_state(app.clone(), guard))
+        .with_state(app.clone())
+}
+
+async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let for_tool = is_for_tool(request.uri());
+    let mut response = if app.hosts.check(request.headers(), request.uri()).is_some() {
+        tokio::time::timeout(REQUEST_TIME_MAX, next.run(request))
+            .await
+            .unwrap_or_else(|_| timeout().into_response())
+    } else {
+        foreign_host(&app).into_response()
+    };
+    if !for_tool && let Some(fault) = response.extensions_mut().remove::<Fault>() {
+        response = pages::bare_error(&fault);
+    }
+    add_headers(response.headers_mut());
+    response
+}
+
+/// Tools get problem documents, people get pages.
+fn is_for_tool(uri: &Uri) -> bool {
+    uri.path().starts_with("/api/")
+}
+
+fn foreign_host(app: &App) -> Fault {
+    let names = app.hosts.names().join(", ");
+    Fault::new(
+        FaultKind::ForeignHost,
+        format!(
+            "expected one of these names in the address: {names}; \
+             another can be allowed as `hosts` in the [dashboard] section of waymeet.toml"
+        ),
+    )
+}
+
+fn timeout() -> Fault {
+    let seconds = REQUEST_TIME_MAX.as_secs();
+    Fault::new(
+        FaultKind::Timeout,
+        format!("expected the whole request within {seconds} s"),
+    )
+}
+
+fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!(panic = %text, "a request's handler panicked");
+    Fault::internal().into_response()
+}
+
+fn add_headers(headers: &mut HeaderMap) {
+    const ALWAYS: [(HeaderName, &str); 7] = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("permissions-policy"),
+            PERMISSIONS_POLICY,
+        ),
+    ];
+    for (name, value) in ALWAYS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+}
