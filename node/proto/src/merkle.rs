@@ -8,6 +8,7 @@
 //! XORs of leaves could be collided by an author who may choose entries.
 
 use crate::{
+    frontier::Frontier,
     ids::DeviceId,
     wire::{Reader, WireError},
 };
@@ -110,6 +111,15 @@ impl Prefix {
         }
         Ok(Self(digits.to_vec()))
     }
+}
+
+/// A subtree as it is told to the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// At most [`BUCKET_FEEDS_MAX`] feeds, sorted by device; none of an empty subtree.
+    Bucket(Vec<Frontier>),
+    /// The hashes of the 16 children.
+    Branch(Box<[Hash; FANOUT]>),
 }
 
 /// The digit of a device id at a depth.

@@ -1,0 +1,545 @@
+//! Frames of a sync session. `docs/PROTOCOL.md` has their byte tables.
+//!
+//! A frame is a type byte and its fields. Control frames travel on the meeting's first stream,
+//! [`Data`] frames on a stream for each space.
+
+use crate::{
+    frontier::Frontier,
+    ids::DeviceId,
+    limits::{ADMISSION_DEPTH_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
+    merkle::{FANOUT, Hash, Node, Prefix},
+    wire::{Reader, WireError, put_prefixed, put_varint},
+};
+
+/// The version of the session protocol.
+pub const VERSION: u16 = 1;
+/// Frontiers in one frame at most: about 90 bytes each.
+pub const FRONTIERS_MAX: usize = 1_000;
+/// Feeds asked for in one frame at most.
+pub const WANTS_MAX: usize = 1_000;
+/// Bodies asked for in one frame at most.
+pub const BODIES_MAX: usize = 256;
+/// Bytes of a keyed hash of a space's id.
+pub const TAG_LEN: usize = 16;
+/// Tags in one list at most, padding included.
+pub const TAGS_MAX: usize = 2_048;
+/// Bytes of an offer's descriptor.
+const DESCRIPTOR_BYTES_MAX: usize = 4 * 1024;
+
+/// How fast a link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkClass {
+    /// Wi-Fi, Ethernet, the internet.
+    Fast,
+    /// Bluetooth and worse.
+    Slow,
+}
+
+/// The first frame of each side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The highest version that the sender speaks.
+    pub version: u16,
+    /// Bits for optional parts; none yet.
+    pub features: u32,
+    /// The link.
+    pub class: LinkClass,
+    /// Counts changes to what the sender offers or allows this contact.
+    pub rev: u64,
+    /// The receiver's count that the sender knows.
+    pub seen_rev: u64,
+    /// Hash, keyed to this session, of the ids of the spaces agreed at the last meeting.
+    pub agreed: [u8; 16],
+    /// Hash, keyed to this session, of these ids with each space's digest.
+    pub digest: Hash,
+}
+
+/// A space offered to a contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferFrame {
+    /// The descriptor as encoded.
+    pub descriptor: Vec<u8>,
+    /// The admission chain that lets the contact write, as encoded.
+    pub chain: Vec<u8>,
+}
+
+/// A frame of the control stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// Opens the session.
+    Hello(Hello),
+    /// Keyed hashes of the spaces that the sender allows the receiver, padded.
+    Spaces {
+        /// Rises by one for every new search for common spaces.
+        generation: u32,
+        /// The hashes, sorted.
+        tags: Vec<[u8; TAG_LEN]>,
+    },
+    /// The digest of each common space, in the order of channels.
+    Digests {
+        /// Of which search.
+        generation: u32,
+        /// The digests.
+        digests: Vec<Hash>,
+    },
+    /// A subtree of a space's tree of feeds.
+    Node {
+        /// Which space.
+        channel: u32,
+        /// Which subtree.
+        prefix: Prefix,
+        /// What it is at the sender.
+        node: Node,
+    },
+    /// What the sender holds of some feeds.
+    Frontiers {
+        /// Which space.
+        channel: u32,
+        /// The feeds.
+        frontiers: Vec<Frontier>,
+    },
+    /// Asks for feeds from a place on.
+    Want {
+        /// Which space.
+        channel: u32,
+        /// Device and first place wanted.
+        feeds: Vec<(DeviceId, u64)>,
+    },
+    /// Asks for bodies.
+    WantBodies {
+        /// Which space.
+        channel: u32,
+        /// Which feed.
+        device: DeviceId,
+        /// Places in it.
+        seqs: Vec<u64>,
+    },
+    /// Spaces offered to the receiver, all that are unanswered.
+    Offers {
+        /// The sender's count.
+        rev: u64,
+        /// The offers.
+        offers: Vec<OfferFrame>,
+    },
+    /// The receiver's offers up to this count are kept.
+    Seen {
+        /// The count.
+        rev: u64,
+    },
+}
+
+/// A frame of a space's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// Entries of a feed.
+    Run {
+        /// Which feed.
+        device: DeviceId,
+        /// A run as encoded.
+        run: &'a [u8],
+    },
+    /// A fork proof.
+    Fork {
+        /// Which feed.
+        device: DeviceId,
+        /// The proof as encoded.
+        proof: &'a [u8],
+    },
+    /// A body that was missing.
+    Body {
+        /// Which feed.
+        device: DeviceId,
+        /// Place in it.
+        seq: u64,
+        /// The body.
+        body: &'a [u8],
+    },
+}
+
+impl Control {
+    /// Type byte and fields.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Hello(hello) => hello.put(&mut out),
+            Self::Spaces { generation, tags } => {
+                out.push(2);
+                put_varint(&mut out, u64::from(*generation));
+                put_varint(&mut out, tags.len() as u64);
+                out.extend(tags.iter().flatten());
+            }
+            Self::Digests {
+                generation,
+                digests,
+            } => {
+                out.push(3);
+                put_varint(&mut out, u64::from(*generation));
+                put_varint(&mut out, digests.len() as u64);
+                out.extend(digests.iter().flatten());
+            }
+            Self::Node {
+                channel,
+                prefix,
+                node,
+            } => {
+                out.push(4);
+                put_varint(&mut out, u64::from(*channel));
+                prefix.put(&mut out);
+                match node {
+                    Node::Branch(children) => {
+                        out.push(1);
+                        out.extend(children.iter().flatten());
+                    }
+                    Node::Bucket(frontiers) => {
+                        out.push(0);
+                        put_frontiers(&mut out, frontiers);
+                    }
+                }
+            }
+            Self::Frontiers { channel, frontiers } => {
+                out.push(5);
+                put_varint(&mut out, u64::from(*channel));
+                put_frontiers(&mut out, frontiers);
+            }
+            Self::Want { channel, feeds } => {
+                out.push(6);
+                put_varint(&mut out, u64::from(*channel));
+                put_varint(&mut out, feeds.len() as u64);
+                for (device, from) in feeds {
+                    out.extend_from_slice(&device.0);
+                    put_varint(&mut out, *from);
+                }
+            }
+            Self::WantBodies {
+                channel,
+                device,
+                seqs,
+            } => {
+                out.push(7);
+                put_varint(&mut out, u64::from(*channel));
+                out.extend_from_slice(&device.0);
+                put_varint(&mut out, seqs.len() as u64);
+                for seq in seqs {
+                    put_varint(&mut out, *seq);
+                }
+            }
+            Self::Offers { rev, offers } => {
+                out.push(8);
+                put_varint(&mut out, *rev);
+                put_varint(&mut out, offers.len() as u64);
+                for offer in offers {
+                    put_prefixed(&mut out, &offer.descriptor);
+                    put_prefixed(&mut out, &offer.chain);
+                }
+            }
+            Self::Seen { rev } => {
+                out.push(9);
+                put_varint(&mut out, *rev);
+            }
+        }
+        out
+    }
+
+    /// Reads a control frame.
+    ///
+    /// # Errors
+    /// An unknown type, a wrong layout, a list over its bound.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes);
+        let frame = match reader.u8()? {
+            1 => Self::Hello(Hello::read(&mut reader)?),
+            2 => {
+                let generation = read_u32(&mut reader, "generation")?;
+                Self::Spaces {
+                    generation,
+                    tags: list(&mut reader, "tags", TAGS_MAX, Reader::array)?,
+                }
+            }
+            3 => {
+                let generation = read_u32(&mut reader, "generation")?;
+                Self::Digests {
+                    generation,
+                    digests: list(&mut reader, "digests", TAGS_MAX, Reader::id)?,
+                }
+            }
+            4 => Self::Node {
+                channel: read_u32(&mut reader, "channel")?,
+                prefix: Prefix::read(&mut reader)?,
+                node: read_node(&mut reader)?,
+            },
+            5 => Self::Frontiers {
+                channel: read_u32(&mut reader, "channel")?,
+                frontiers: read_frontiers(&mut reader)?,
+            },
+            6 => {
+                let channel = read_u32(&mut reader, "channel")?;
+                let feeds = list(&mut reader, "wants", WANTS_MAX, |r| {
+                    Ok((DeviceId(r.id()?), r.varint()?))
+                })?;
+                Self::Want { channel, feeds }
+            }
+            7 => Self::WantBodies {
+                channel: read_u32(&mut reader, "channel")?,
+                device: DeviceId(reader.id()?),
+                seqs: list(&mut reader, "bodies", BODIES_MAX, Reader::varint)?,
+            },
+            8 => {
+                let rev = reader.varint()?;
+                Self::Offers {
+                    rev,
+                    offers: list(&mut reader, "offers", OFFERS_PER_CONTACT_MAX, read_offer)?,
+                }
+            }
+            9 => Self::Seen {
+                rev: reader.varint()?,
+            },
+            _ => return Err(WireError::Value("frame type")),
+        };
+        reader.end()?;
+        Ok(frame)
+    }
+}
+
+impl Hello {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(1);
+        out.extend_from_slice(&self.version.to_be_bytes());
+        out.extend_from_slice(&self.features.to_be_bytes());
+        out.push(match self.class {
+            LinkClass::Fast => 0,
+            LinkClass::Slow => 1,
+        });
+        put_varint(out, self.rev);
+        put_varint(out, self.seen_rev);
+        out.extend_from_slice(&self.agreed);
+        out.extend_from_slice(&self.digest);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self {
+            version: u16::from_be_bytes(reader.array()?),
+            features: reader.u32()?,
+            class: if reader.flag("link class")? {
+                LinkClass::Slow
+            } else {
+                LinkClass::Fast
+            },
+            rev: reader.varint()?,
+            seen_rev: reader.varint()?,
+            agreed: reader.array()?,
+            digest: reader.id()?,
+        })
+    }
+}
+
+impl<'a> Data<'a> {
+    /// Type byte, device, then run or proof; or place and body.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let (kind, device, rest) = match self {
+            Self::Run { device, run } => (0x20, device, *run),
+            Self::Fork { device, proof } => (0x21, device, *proof),
+            Self::Body { device, body, .. } => (0x22, device, *body),
+        };
+        let mut out = Vec::with_capacity(48 + rest.len());
+        out.push(kind);
+        out.extend_from_slice(&device.0);
+        if let Self::Body { seq, .. } = self {
+            put_varint(&mut out, *seq);
+        }
+        out.extend_from_slice(rest);
+        out
+    }
+
+    /// Reads a data frame; what is inside is checked by [`crate::verify`].
+    ///
+    /// # Errors
+    /// An unknown type or a wrong layout.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
+        if bytes.len() > FRAME_BYTES_MAX {
+            return Err(WireError::Value("frame"));
+        }
+        let mut reader = Reader::new(bytes);
+        let kind = reader.u8()?;
+        let device = DeviceId(reader.id()?);
+        Ok(match kind {
+            0x20 => Self::Run {
+                device,
+                run: reader.rest(),
+            },
+            0x21 => Self::Fork {
+                device,
+                proof: reader.rest(),
+            },
+            0x22 => {
+                let seq = reader.varint()?;
+                let body = reader.rest();
+                if body.len() > BODY_BYTES_MAX {
+                    return Err(WireError::Value("body"));
+                }
+                Self::Body { device, seq, body }
+            }
+            _ => return Err(WireError::Value("frame type")),
+        })
+    }
+}
+
+fn read_u32(reader: &mut Reader<'_>, field: &'static str) -> Result<u32, WireError> {
+    u32::try_from(reader.varint()?).map_err(|_| WireError::Value(field))
+}
+
+/// A list behind its count; grows with what is there, not with what is claimed.
+fn list<'a, T>(
+    reader: &mut Reader<'a>,
+    field: &'static str,
+    max: usize,
+    read: impl Fn(&mut Reader<'a>) -> Result<T, WireError>,
+) -> Result<Vec<T>, WireError> {
+    let count = reader.length(field, max)?;
+    (0..count).map(|_| read(reader)).collect()
+}
+
+fn put_frontiers(out: &mut Vec<u8>, frontiers: &[Frontier]) {
+    put_varint(out, frontiers.len() as u64);
+    for frontier in frontiers {
+        frontier.put(out);
+    }
+}
+
+fn read_frontiers(reader: &mut Reader<'_>) -> Result<Vec<Frontier>, WireError> {
+    list(reader, "frontiers", FRONTIERS_MAX, Frontier::read)
+}
+
+fn read_node(reader: &mut Reader<'_>) -> Result<Node, WireError> {
+    if reader.flag("node")? {
+        let mut children = Box::new([[0; 32]; FANOUT]);
+        for child in children.iter_mut() {
+            *child = reader.id()?;
+        }
+        Ok(Node::Branch(children))
+    } else {
+        Ok(Node::Bucket(read_frontiers(reader)?))
+    }
+}
+
+fn read_offer(reader: &mut Reader<'_>) -> Result<OfferFrame, WireError> {
+    Ok(OfferFrame {
+        descriptor: reader
+            .prefixed("descriptor", DESCRIPTOR_BYTES_MAX)?
+            .to_vec(),
+        chain: reader
+            .prefixed(
+                "chain",
+                crate::admission::Admission::LEN * ADMISSION_DEPTH_MAX,
+            )?
+            .to_vec(),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::ids::EntryId;
+    use proptest::prelude::*;
+
+    pub(crate) fn every_control_frame() -> Vec<Control> {
+        let frontier = Frontier {
+            base: 3,
+            top: EntryId([4; 32]),
+            ..Frontier::empty(DeviceId([1; 32]))
+        };
+        let prefix = Prefix::of(&DeviceId([0xab; 32]), 3);
+        vec![
+            Control::Hello(Hello {
+                version: 1,
+                features: 0,
+                class: LinkClass::Fast,
+                rev: 3,
+                seen_rev: 900,
+                agreed: [1; 16],
+                digest: [2; 32],
+            }),
+            Control::Spaces {
+                generation: 1,
+                tags: vec![[1; TAG_LEN]; 16],
+            },
+            Control::Digests {
+                generation: 1,
+                digests: vec![[1; 32]; 3],
+            },
+            Control::Node {
+                channel: 2048,
+                prefix: Prefix::root(),
+                node: Node::Bucket(vec![frontier]),
+            },
+            Control::Node {
+                channel: 2048,
+                prefix,
+                node: Node::Branch(Box::new([[7; 32]; FANOUT])),
+            },
+            Control::Frontiers {
+                channel: 1,
+                frontiers: vec![frontier, frontier],
+            },
+            Control::Want {
+                channel: 1,
+                feeds: vec![(DeviceId([1; 32]), 5)],
+            },
+            Control::WantBodies {
+                channel: 1,
+                device: DeviceId([1; 32]),
+                seqs: vec![1, 2, 300],
+            },
+            Control::Offers {
+                rev: 4,
+                offers: vec![OfferFrame {
+                    descriptor: vec![1],
+                    chain: vec![],
+                }],
+            },
+            Control::Seen { rev: 4 },
+        ]
+    }
+
+    #[test]
+    fn every_frame_round_trips_and_no_cut_of_it_decodes() {
+        for frame in every_control_frame() {
+            let bytes = frame.encode();
+            assert_eq!(Control::decode(&bytes), Ok(frame));
+            for cut in 0..bytes.len() {
+                assert!(Control::decode(&bytes[..cut]).is_err());
+            }
+        }
+        for data in [
+            Data::Run {
+                device: DeviceId([1; 32]),
+                run: b"r",
+            },
+            Data::Fork {
+                device: DeviceId([1; 32]),
+                proof: b"p",
+            },
+            Data::Body {
+                device: DeviceId([1; 32]),
+                seq: 300,
+                body: b"b",
+            },
+        ] {
+            assert_eq!(Data::decode(&data.encode()), Ok(data));
+        }
+        assert!(Data::decode(&[0x23; 40]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_to_a_frame_with_these_bytes_or_are_refused(bytes: Vec<u8>) {
+            if let Ok(frame) = Control::decode(&bytes) {
+                prop_assert_eq!(frame.encode(), bytes.clone());
+            }
+            if let Ok(frame) = Data::decode(&bytes) {
+                prop_assert_eq!(frame.encode(), bytes);
+            }
+        }
+    }
+}
