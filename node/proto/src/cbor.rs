@@ -59,8 +59,7 @@ fn item(bytes: &[u8], depth: usize) -> Result<usize, CborError> {
         }
         4 => Ok(head + items(body, value, depth)?),
         5 => Ok(head + pairs(body, value, depth)?),
-        7 if matches!(value, 20..=22) && head == 1 => Ok(head),
-        _ => Err(CborError::Type),
+        _ => Ok(head),
     }
 }
 
@@ -93,6 +92,9 @@ fn pairs(body: &[u8], count: u64, depth: usize) -> Result<usize, CborError> {
 fn head(bytes: &[u8]) -> Result<(u8, u64, usize), CborError> {
     let first = *bytes.first().ok_or(CborError::Truncated)?;
     let major = first >> 5;
+    if major >= 6 && !matches!(first, 0xf4..=0xf6) {
+        return Err(CborError::Type);
+    }
     let (value, len) = match first & 0x1f {
         short @ 0..=23 => return Ok((major, u64::from(short), 1)),
         24 => (u64::from(*bytes.get(1).ok_or(CborError::Truncated)?), 2),
@@ -226,7 +228,7 @@ mod tests {
             ("a200010002", Err(CborError::KeyOrder)),
             ("c000", Err(CborError::Type)),
             ("f90000", Err(CborError::Type)),
-            ("fb0000000000000000", Err(CborError::NotShortest)),
+            ("fb0000000000000000", Err(CborError::Type)),
             ("61ff", Err(CborError::Utf8)),
             ("5bffffffffffffffff", Err(CborError::Truncated)),
             ("9bffffffffffffffff", Err(CborError::Truncated)),

@@ -1,0 +1,510 @@
+//! A store in plain vectors, without any cleverness, that says what is right.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    admission::{Certificate, Chain, Role},
+    author,
+    body::{Body, Genesis},
+    entry::{Head, Header},
+    fork::{Branch, ForkProof},
+    frontier::{Frontier, Holes},
+    ids::{DeviceId, EntryId, SpaceId},
+    keys::{DeviceKey, IdentityKey, Signature},
+    merkle::{self, Hash, Node, Prefix},
+    run::{BodyPart, Item, Run},
+    session::{ServedRun, SpaceStore},
+    space::{Descriptor, Membership, SpaceContext, SpaceKind, conversation_id},
+    time::Millis,
+    verify::{
+        Comparison, FeedFacts, ForkPoint, Overlap, Reject, VerifiedRun, verify_body, verify_fork,
+    },
+};
+
+#[derive(Clone)]
+pub(super) struct Person {
+    pub(super) identity: IdentityKey,
+    pub(super) device: DeviceKey,
+    pub(super) certificate: Certificate,
+}
+
+impl Person {
+    pub(super) fn new(seed: u8) -> Self {
+        Self::from_bytes([seed, 0, 0])
+    }
+
+    pub(super) fn from_bytes(seed: [u8; 3]) -> Self {
+        let identity = IdentityKey::from_seed(blake3::hash(&seed).as_bytes());
+        let device = DeviceKey::from_seed(&blake3::derive_key("device", &seed));
+        let certificate = Certificate::sign(&identity, device.id(), 1, Role::Main);
+        Self {
+            identity,
+            device,
+            certificate,
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Feed {
+    entries: Vec<(EntryId, Header, Option<Vec<u8>>)>,
+    signatures: BTreeMap<u64, Signature>,
+    fork: Option<(ForkPoint, Vec<u8>)>,
+}
+
+#[derive(Clone)]
+struct Space {
+    kind: SpaceKind,
+    context: SpaceContext,
+    chain: Chain,
+    feeds: BTreeMap<DeviceId, Feed>,
+}
+
+#[derive(Clone)]
+pub(super) struct Memory {
+    pub(super) me: Person,
+    spaces: BTreeMap<SpaceId, Space>,
+}
+
+impl Feed {
+    fn head(&self) -> Head {
+        self.entries
+            .iter()
+            .fold(Head::EMPTY, |head, (id, header, _)| {
+                head.after(*id, header.body_len)
+            })
+    }
+
+    fn frontier(&self, device: DeviceId) -> Frontier {
+        let head = self.head();
+        let holes = self
+            .entries
+            .iter()
+            .filter(|(_, _, body)| body.is_none())
+            .map(|(_, header, _)| header.seq);
+        let fork = self.fork.as_ref().map(|(fork, _)| fork.seq);
+        Frontier {
+            base: head.next,
+            top: head.top,
+            fork,
+            holes: Holes::of(holes),
+            ..Frontier::empty(device)
+        }
+    }
+
+    fn truncate(&mut self, fork: ForkPoint, proof: Vec<u8>) {
+        if self
+            .fork
+            .as_ref()
+            .is_none_or(|(known, _)| fork.seq < known.seq)
+        {
+            self.entries.truncate(fork.seq as usize);
+            self.signatures.retain(|seq, _| *seq < fork.seq);
+            self.fork = Some((fork, proof));
+        }
+    }
+}
+
+impl Memory {
+    pub(super) fn new(me: Person) -> Self {
+        Self {
+            me,
+            spaces: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn spaces(&self) -> impl Iterator<Item = (SpaceId, SpaceKind)> {
+        self.spaces.iter().map(|(id, space)| (*id, space.kind))
+    }
+
+    pub(super) fn create_forum(&mut self, salt: u8) -> SpaceId {
+        let descriptor = Descriptor {
+            kind: SpaceKind::Forum,
+            name: "Camp".into(),
+            description: String::new(),
+            creator: self.me.identity.id(),
+            onward: true,
+            salt: [salt; 32],
+        };
+        let context = SpaceContext::described(&descriptor);
+        let id = context.id;
+        self.spaces.insert(
+            id,
+            Space {
+                kind: SpaceKind::Forum,
+                context,
+                chain: Chain::root(),
+                feeds: BTreeMap::new(),
+            },
+        );
+        self.begin(id);
+        id
+    }
+
+    pub(super) fn join_forum(&mut self, inviter: &Self, id: SpaceId) {
+        let space = &inviter.spaces[&id];
+        let chain = space
+            .chain
+            .admit(
+                id,
+                &inviter.me.certificate,
+                &inviter.me.device,
+                self.me.identity.id(),
+            )
+            .unwrap();
+        let context = space.context.clone();
+        self.spaces.insert(
+            id,
+            Space {
+                kind: space.kind,
+                context,
+                chain,
+                feeds: BTreeMap::new(),
+            },
+        );
+        self.begin(id);
+    }
+
+    pub(super) fn create_conversation(&mut self, secret: [u8; 32], with: &Person) -> SpaceId {
+        let id = conversation_id(&secret);
+        let members = Membership::Pair([self.me.identity.id(), with.identity.id()]);
+        let context = SpaceContext { id, members };
+        self.spaces.insert(
+            id,
+            Space {
+                kind: SpaceKind::Conversation,
+                context,
+                chain: Chain::root(),
+                feeds: BTreeMap::new(),
+            },
+        );
+        self.begin(id);
+        id
+    }
+
+    fn begin(&mut self, id: SpaceId) {
+        let genesis = Genesis {
+            certificate: self.me.certificate.clone(),
+            name: "Someone",
+            chain: self.spaces[&id].chain.clone(),
+        };
+        self.write_body(id, &Body::Genesis(Box::new(genesis)));
+    }
+
+    pub(super) fn write(&mut self, id: SpaceId, count: u64) {
+        self.write_as(id, count, "entry");
+    }
+
+    pub(super) fn write_as(&mut self, id: SpaceId, count: u64, text: &str) {
+        for n in 0..count {
+            self.write_body(
+                id,
+                &Body::Thread {
+                    title: "Title",
+                    text: &format!("{text} {n}"),
+                },
+            );
+        }
+    }
+
+    pub(super) fn write_body(&mut self, id: SpaceId, body: &Body<'_>) {
+        let device = self.me.device.id();
+        let head = self
+            .spaces
+            .get_mut(&id)
+            .unwrap()
+            .feeds
+            .entry(device)
+            .or_default()
+            .head();
+        let run = author::append(
+            &self.me.device,
+            id,
+            &head,
+            Millis(1_790_000_000_000 + head.next),
+            body,
+        );
+        self.import(id, run).unwrap();
+    }
+
+    pub(super) fn copy_feed(&mut self, from: &Self, id: SpaceId, device: DeviceId) {
+        let feed = from.spaces[&id].feeds[&device].clone();
+        self.spaces.get_mut(&id).unwrap().feeds.insert(device, feed);
+    }
+
+    pub(super) fn drop_body(&mut self, id: SpaceId, device: DeviceId, seq: usize) {
+        self.spaces
+            .get_mut(&id)
+            .unwrap()
+            .feeds
+            .get_mut(&device)
+            .unwrap()
+            .entries[seq]
+            .2 = None;
+    }
+
+    /// All entries with their bodies, which two nodes must hold alike.
+    pub(super) fn contents(&self, id: SpaceId) -> Vec<(DeviceId, EntryId, Option<Vec<u8>>)> {
+        let feeds = self
+            .spaces
+            .get(&id)
+            .map(|space| space.feeds.iter())
+            .into_iter()
+            .flatten();
+        feeds
+            .flat_map(|(device, feed)| {
+                feed.entries
+                    .iter()
+                    .map(|(id, _, body)| (*device, *id, body.clone()))
+            })
+            .collect()
+    }
+
+    pub(super) fn import(&mut self, id: SpaceId, run: VerifiedRun) -> Result<(), Reject> {
+        let device = run.device();
+        let feed = self
+            .spaces
+            .get_mut(&id)
+            .unwrap()
+            .feeds
+            .entry(device)
+            .or_default();
+        let Some(run) = run.after(&feed.head()) else {
+            return Ok(());
+        };
+        let mut backlink = run.backlink();
+        for (seq, item) in (run.start()..).zip(run.items()) {
+            let header = Header {
+                space: id,
+                device,
+                seq,
+                backlink,
+                created: item.created,
+                body_len: item.body_len,
+                body_hash: item.body_hash,
+            };
+            assert_eq!(header.id(), item.id);
+            backlink = item.id;
+            feed.entries
+                .push((item.id, header, run.body_bytes(item).map(<[u8]>::to_vec)));
+        }
+        feed.signatures.extend(run.signatures().iter().copied());
+        Ok(())
+    }
+
+    pub(super) fn compare(&mut self, id: SpaceId, overlap: &Overlap) -> Comparison {
+        let feed = self
+            .spaces
+            .get_mut(&id)
+            .unwrap()
+            .feeds
+            .entry(overlap.device())
+            .or_default();
+        let ours = |seq: u64| Ok::<_, ()>(feed.entries.get(seq as usize).map(|(id, _, _)| *id));
+        let result = overlap.compare(ours).unwrap();
+        if let Comparison::Fork {
+            seq,
+            backlink,
+            theirs,
+        } = &result
+        {
+            let (signed, signature) = feed.signatures.range(seq..).next().unwrap();
+            let headers = feed.entries[*seq as usize..=*signed as usize]
+                .iter()
+                .map(|(_, header, _)| header);
+            let own = Branch::new(headers, *signature);
+            let proof = ForkProof::new(id, overlap.device(), *seq, *backlink, own, theirs.clone());
+            assert!(proof.holds(id, overlap.device()));
+            feed.truncate(
+                ForkPoint {
+                    seq: *seq,
+                    backlink: *backlink,
+                },
+                proof.encode(),
+            );
+        }
+        result
+    }
+
+    pub(super) fn import_fork(
+        &mut self,
+        id: SpaceId,
+        device: DeviceId,
+        proof: &[u8],
+    ) -> Result<(), Reject> {
+        let facts = self.facts(id, device).unwrap();
+        let space = self.spaces.get_mut(&id).unwrap();
+        let parsed = verify_fork(&space.context, &facts, proof)?;
+        let fork = ForkPoint {
+            seq: parsed.seq,
+            backlink: parsed.backlink,
+        };
+        space
+            .feeds
+            .entry(device)
+            .or_default()
+            .truncate(fork, proof.to_vec());
+        Ok(())
+    }
+
+    pub(super) fn fill(
+        &mut self,
+        id: SpaceId,
+        device: DeviceId,
+        seq: u64,
+        body: &[u8],
+    ) -> Result<(), Reject> {
+        let space = self.spaces.get_mut(&id).unwrap();
+        let entry = space
+            .feeds
+            .get_mut(&device)
+            .and_then(|feed| feed.entries.get_mut(seq as usize))
+            .ok_or(Reject::ForeignBody { seq })?;
+        verify_body(&space.context, &entry.1, body)?;
+        entry.2 = Some(body.to_vec());
+        Ok(())
+    }
+
+    fn feeds(&self, id: SpaceId) -> impl Iterator<Item = (DeviceId, Frontier)> {
+        let feeds = self
+            .spaces
+            .get(&id)
+            .map(|space| space.feeds.iter())
+            .into_iter()
+            .flatten();
+        feeds.map(|(device, feed)| (*device, feed.frontier(*device)))
+    }
+
+    fn feed(&self, id: SpaceId, device: DeviceId) -> Option<&Feed> {
+        self.spaces.get(&id)?.feeds.get(&device)
+    }
+}
+
+impl SpaceStore for Memory {
+    type Error = ();
+
+    fn context(&self, space: SpaceId) -> Result<Option<SpaceContext>, ()> {
+        Ok(self.spaces.get(&space).map(|space| space.context.clone()))
+    }
+
+    fn digest(&self, space: SpaceId) -> Result<Hash, ()> {
+        let leaves: Vec<_> = self
+            .feeds(space)
+            .filter_map(|(device, frontier)| Some((device, frontier.leaf()?)))
+            .collect();
+        Ok(merkle::hash_of(&leaves, 0))
+    }
+
+    fn node(&self, space: SpaceId, prefix: &Prefix) -> Result<Node, ()> {
+        let held = |f: &Frontier| f.leaf().is_some() && prefix.contains(&f.device);
+        let frontiers: Vec<Frontier> = self.feeds(space).map(|(_, f)| f).filter(held).collect();
+        if frontiers.len() <= merkle::BUCKET_FEEDS_MAX {
+            return Ok(Node::Bucket(frontiers));
+        }
+        let mut children = Box::new([merkle::EMPTY; merkle::FANOUT]);
+        for (digit, child) in children.iter_mut().enumerate() {
+            let prefix = prefix.child(digit as u8).unwrap();
+            let leaves: Vec<_> = frontiers
+                .iter()
+                .filter(|f| prefix.contains(&f.device))
+                .map(|f| (f.device, f.leaf().unwrap()))
+                .collect();
+            *child = merkle::hash_of(&leaves, prefix.depth());
+        }
+        Ok(Node::Branch(children))
+    }
+
+    fn frontier(&self, space: SpaceId, device: DeviceId) -> Result<Option<Frontier>, ()> {
+        Ok(self.feed(space, device).map(|feed| feed.frontier(device)))
+    }
+
+    fn frontiers(
+        &self,
+        space: SpaceId,
+        prefix: &Prefix,
+        after: Option<DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<Frontier>, ()> {
+        let listed = self
+            .feeds(space)
+            .map(|(_, f)| f)
+            .filter(|f| f.leaf().is_some() && prefix.contains(&f.device) && Some(f.device) > after);
+        Ok(listed.take(limit).collect())
+    }
+
+    fn facts(&self, space: SpaceId, device: DeviceId) -> Result<FeedFacts, ()> {
+        let feed = self.feed(space, device);
+        let head = feed.map_or(Head::EMPTY, Feed::head);
+        let fork = feed.and_then(|feed| feed.fork.as_ref().map(|(fork, _)| *fork));
+        Ok(FeedFacts {
+            device,
+            head,
+            fork,
+            revoked: None,
+        })
+    }
+
+    fn run(&self, space: SpaceId, device: DeviceId, from: u64) -> Result<Option<ServedRun>, ()> {
+        let Some(feed) = self.feed(space, device) else {
+            return Ok(None);
+        };
+        let end = feed
+            .signatures
+            .range(from..)
+            .next()
+            .map_or(feed.entries.len() as u64, |(seq, _)| seq + 1);
+        let Some(entries) = feed
+            .entries
+            .get(from as usize..end as usize)
+            .filter(|entries| !entries.is_empty())
+        else {
+            return Ok(None);
+        };
+        let mut run = Run::new(from, entries[0].1.backlink);
+        for (_, header, body) in entries {
+            let body = body.as_deref().map_or(
+                BodyPart::Absent {
+                    len: header.body_len,
+                    hash: header.body_hash,
+                },
+                BodyPart::Present,
+            );
+            run.items.push(Item {
+                created: header.created,
+                body,
+            });
+        }
+        if let Some(signature) = feed.signatures.get(&(end - 1)) {
+            run.signatures.push(((end - 1 - from) as u32, *signature));
+        }
+        Ok(Some(ServedRun {
+            bytes: run.encode(),
+            end,
+        }))
+    }
+
+    fn fork_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<Vec<u8>>, ()> {
+        Ok(self
+            .feed(space, device)
+            .and_then(|feed| feed.fork.as_ref().map(|(_, proof)| proof.clone())))
+    }
+
+    fn body(&self, space: SpaceId, device: DeviceId, seq: u64) -> Result<Option<Vec<u8>>, ()> {
+        Ok(self
+            .feed(space, device)
+            .and_then(|feed| feed.entries.get(seq as usize)?.2.clone()))
+    }
+
+    fn holes(&self, space: SpaceId, device: DeviceId, limit: usize) -> Result<Vec<u64>, ()> {
+        let entries = self
+            .feed(space, device)
+            .map(|feed| feed.entries.iter())
+            .into_iter()
+            .flatten();
+        Ok(entries
+            .filter(|(_, _, body)| body.is_none())
+            .map(|(_, header, _)| header.seq)
+            .take(limit)
+            .collect())
+    }
+}
