@@ -321,25 +321,32 @@ fn relay(text: &str) -> Result<String, String> {
     }
 }
 
-/// A host name as a browser sends it, without the port.
+/// A name under which a browser asks, with the port where that isn't ours: behind a proxy.
 fn host(text: &str) -> Result<String, String> {
-    let usable = !text.is_empty()
-        && text.len() <= HOST_CHARS_MAX
-        && text.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        });
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
+    };
+    let usable = name.len() <= HOST_CHARS_MAX
+        && name.split('.').all(is_label)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok());
     if usable {
         Ok(text.to_ascii_lowercase())
     } else {
         Err(format!(
-            "expected a host name without scheme and port such as \"camp-pi.local\", found {text:?}"
+            "expected a host name such as \"camp-pi.local\" or \"forum.example.org:8443\", found {text:?}"
         ))
     }
+}
+
+/// One part of a host name (RFC 1035 section 2.3.1), and the underscore that some networks use.
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A node with its dashboard: started whole, stopped whole.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use engine::{Config, LinkConfig, Node};
@@ -27,7 +27,7 @@ pub(crate) struct Start {
 /// A node that runs and shows its dashboard.
 pub(crate) struct Running {
     node: Node,
-    web: Arc<Web>,
+    web: Web,
     url: String,
     folder: Folder,
     ask_to_stop: Option<oneshot::Sender<()>>,
@@ -83,16 +83,14 @@ impl Running {
         let listener = listen::bind(addr).await?;
         let addr = listener.local_addr()?;
         let url = format!("http://{addr}");
-        let web = Arc::new(Web::new(
-            node.clone(),
-            WebConfig {
-                api_token,
-                hosts,
-                port: addr.port(),
-            },
-        ));
+        let config = WebConfig {
+            api_token,
+            hosts,
+            port: addr.port(),
+        };
+        let web = Web::new(node.clone(), config);
         let (ask_to_stop, asked) = oneshot::channel();
-        let server = Arc::clone(&web);
+        let server = web.clone();
         let serving = tokio::spawn(async move {
             server
                 .serve(listener, async {
@@ -157,7 +155,7 @@ impl Running {
 }
 
 type Served = (
-    Arc<Web>,
+    Web,
     String,
     oneshot::Sender<()>,
     JoinHandle<std::io::Result<()>>,

@@ -39,7 +39,7 @@ pub(super) fn run(cx: &Context<'_>, action: Option<Blog>) -> anyhow::Result<()> 
             published(cx, &cx.client.post("/blog/articles", &article)?)
         }
         Blog::Read { article, page } => {
-            let article = cx.client.page(&path("/threads", &article, ""), &page)?;
+            let article = cx.client.page(&path("/articles", &article, ""), &page)?;
             cx.output.answer(&article, topic::show)
         }
         Blog::Comment {
@@ -59,7 +59,7 @@ pub(super) fn run(cx: &Context<'_>, action: Option<Blog>) -> anyhow::Result<()> 
             })
         }
         Blog::Reblog { article, note } => {
-            let at = path("/articles", &article, "/reblogs");
+            let at = path("/articles", &article, "/reblog");
             published(cx, &cx.client.post(&at, &json!({ "note": note }))?)
         }
     }

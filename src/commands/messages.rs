@@ -1,10 +1,10 @@
 //! Private messages.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, first_page, path, person, text, topic, unread};
 use crate::{
-    args::Messages,
+    args::{Messages, Paging},
     client::{str_of, u64_of},
     output::{plain, time},
 };
@@ -26,12 +26,7 @@ pub(super) fn run(cx: &Context<'_>, action: Option<Messages>) -> anyhow::Result<
                 },
             )
         }
-        Messages::Read { contact, page } => {
-            let messages = cx
-                .client
-                .page(&path("/conversations", &cx.contact(&contact)?, ""), &page)?;
-            cx.output.answer(&messages, topic::posts)
-        }
+        Messages::Read { contact, page } => read(cx, &contact, &page),
         Messages::Send { contact, body } => {
             let at = path("/conversations", &cx.contact(&contact)?, "");
             let body = text(body.as_deref())?;
@@ -45,4 +40,21 @@ pub(super) fn run(cx: &Context<'_>, action: Option<Messages>) -> anyhow::Result<
             })
         }
     }
+}
+
+/// The newest page; a cursor leads to older ones.
+fn read(cx: &Context<'_>, contact: &str, page: &Paging) -> anyhow::Result<()> {
+    let end = if page.cursor.is_none() {
+        "?from=end"
+    } else {
+        ""
+    };
+    let at = path("/conversations", &cx.contact(contact)?, end);
+    let messages = cx.client.page(&at, page)?;
+    cx.output.answer(&messages, |output, messages| {
+        if let Some(cursor) = messages.get("previous").and_then(Value::as_str) {
+            output.line(format_args!("there is older: --cursor {}", plain(cursor)))?;
+        }
+        topic::posts(output, messages)
+    })
 }

@@ -81,12 +81,11 @@ pub(super) fn search(cx: &Context<'_>, text: &str, page: &Paging) -> anyhow::Res
         .client
         .page(&format!("/search?q={}", escape(text)), page)?;
     cx.list(&found, "nothing found", |hit| {
-        let post = hit.get("post").unwrap_or(hit);
         [
-            str_of(post, "id").to_owned(),
-            person(post, "author"),
+            str_of(hit, "id").to_owned(),
+            person(hit, "author"),
             str_of(hit, "space_name").to_owned(),
-            str_of(hit, "title").to_owned(),
+            str_of(hit, "topic_title").to_owned(),
             str_of(hit, "excerpt").replace('\n', " "),
         ]
     })

@@ -15,7 +15,10 @@ pub(super) fn list(cx: &Context<'_>, page: &Value, empty: &str) -> anyhow::Resul
             str_of(topic, "id").to_owned(),
             title(topic),
             person(topic, "author"),
-            format!("{} replies", u64_of(topic, "replies")),
+            format!(
+                "{} answers",
+                u64_of(topic, "replies") + u64_of(topic, "comments")
+            ),
             unread(topic),
         ]
     })

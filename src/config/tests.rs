@@ -19,14 +19,14 @@ bind = ["127.0.0.1:0", "[::1]:7341"]
 
 [dashboard]
 listen = "127.0.0.1:0"
-hosts = ["camp-pi.local", "Box"]
+hosts = ["camp-pi.local", "Box:8443"]
 "#;
     let settings = parse(text).unwrap();
     assert_eq!(settings.internet, Some(Internet::Relay));
     assert_eq!(settings.relays.len(), 2);
     assert_eq!(settings.bind.unwrap().len(), 2);
     assert_eq!(settings.listen.unwrap().port(), 0);
-    assert_eq!(settings.hosts, ["camp-pi.local", "box"]);
+    assert_eq!(settings.hosts, ["camp-pi.local", "box:8443"]);
 }
 
 /// Each wrong file, the line that is wrong, and words that the message needs.
@@ -90,11 +90,7 @@ const WRONG: &[(&str, usize, &[&str])] = &[
         2,
         &["host name", "http://pi"],
     ),
-    (
-        "[dashboard]\nhosts = [\"pi:7340\"]",
-        2,
-        &["without scheme and port"],
-    ),
+    ("[dashboard]\nhosts = [\"pi:http\"]", 2, &["host name"]),
     ("[dashboard]\nhosts = [\"\"]", 2, &["host name"]),
     (
         "[dashboard]\npassword_file = \"/x\"",

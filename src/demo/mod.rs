@@ -79,6 +79,7 @@ impl Person {
             Start {
                 links: LinkConfig {
                     internet: Internet::Off,
+                    internet_fixed: true,
                     relays: Vec::new(),
                     bind: vec![loopback],
                 },

@@ -1,1 +1,33 @@
-fn main(){}
+//! The whole system, from outside: the real program, its API, its files and its signals.
+//!
+//! Every test runs nodes of its own on temporary folders, over loopback only. Enter at
+//! [`harness::Node`].
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
+mod harness;
+
+mod api_rules;
+mod blogs;
+mod catch_up;
+mod command;
+mod config_file;
+mod contacts;
+mod conversations;
+mod demo;
+mod entries;
+mod events;
+mod forums;
+mod invites;
+mod malformed;
+mod process;
+mod relay;
+mod secrets;
+mod setup;
+mod store_file;

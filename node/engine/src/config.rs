@@ -19,6 +19,8 @@ pub enum Internet {
 pub struct LinkConfig {
     /// The internet link.
     pub internet: Internet,
+    /// The settings file names the internet link: it wins over what was chosen in the dashboard, which can't change it.
+    pub internet_fixed: bool,
     /// URLs of relays to use instead of the public ones.
     pub relays: Vec<String>,
     /// Addresses to bind; port 0 keeps the port that was given last time, where it is free.
@@ -29,6 +31,7 @@ impl Default for LinkConfig {
     fn default() -> Self {
         Self {
             internet: Internet::Off,
+            internet_fixed: false,
             relays: Vec::new(),
             bind: vec![
                 SocketAddr::from(([0, 0, 0, 0], 0)),

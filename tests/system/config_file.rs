@@ -1,0 +1,209 @@
+//! The settings file and the command line, as a person meets them.
+
+use std::{fs, process::Output};
+
+use serde_json::json;
+
+use crate::harness::{LOOPBACK_LINKS, Node, program};
+
+/// What a start with this settings file says; it must fail by itself.
+fn refused(settings: &str) -> String {
+    let node = Node::prepared();
+    fs::write(node.settings_file(), settings).unwrap();
+    let output = node.command().output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{settings:?}: {}",
+        text(&output)
+    );
+    assert!(
+        !node.data_dir().exists(),
+        "nothing is made before the settings are read"
+    );
+    text(&output)
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn each_key_that_is_wrong_is_named_with_file_line_and_remedy() {
+    for (settings, line, words) in [
+        ("[links", 1, &[][..]),
+        ("[link]\n", 1, &["\"link\"", "[links]"]),
+        (
+            "[links]\ninternet = \"on\"\n",
+            2,
+            &["links.internet", "\"direct\"", "\"on\""],
+        ),
+        (
+            "[links]\n\ninternet = false\n",
+            3,
+            &["links.internet", "\"off\""],
+        ),
+        (
+            "[links]\nrelays = [\"relay.example.org\"]\n",
+            2,
+            &["relays", "https://"],
+        ),
+        ("[links]\nbind = [\"127.0.0.1\"]\n", 2, &["bind", "port"]),
+        ("[links]\nbind = []\n", 2, &["bind", "at least one"]),
+        ("[links]\nlan = true\n", 2, &["lan"]),
+        ("[links]\nbluetooth = true\n", 2, &["bluetooth"]),
+        (
+            "[links]\nspeed = 9\n",
+            2,
+            &["\"speed\"", "internet, relays or bind"],
+        ),
+        (
+            "[dashboard]\nlisten = \"0.0.0.0:7340\"\n",
+            2,
+            &["listen", "loopback"],
+        ),
+        ("[dashboard]\nlisten = 7340\n", 2, &["listen", "quotes"]),
+        (
+            "[dashboard]\nhosts = [\"http://pi\"]\n",
+            2,
+            &["hosts", "host name"],
+        ),
+        (
+            "[dashboard]\npassword_file = \"p\"\n",
+            2,
+            &["password_file"],
+        ),
+        (
+            "[dashboard]\ncolour = \"red\"\n",
+            2,
+            &["\"colour\"", "listen or hosts"],
+        ),
+    ] {
+        let said = refused(settings);
+        assert!(
+            said.contains(&format!("settings.toml:{line}: ")),
+            "{settings:?}: {said}"
+        );
+        for word in words {
+            assert!(said.contains(word), "{settings:?}: {said} lacks {word:?}");
+        }
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn a_settings_file_that_is_asked_for_must_be_there() {
+    let node = Node::prepared();
+    fs::remove_file(node.settings_file()).unwrap();
+    let output = node.command().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("settings.toml"), "{}", text(&output));
+}
+
+#[test]
+fn without_asking_the_file_in_the_folder_is_read() {
+    let mut node = Node::prepared();
+    fs::create_dir(node.data_dir()).unwrap();
+    let usual = node.data_dir().join("waymeet.toml");
+    fs::write(&usual, "[links]\ninternet = \"maybe\"\n").unwrap();
+    let mut command = program();
+    command
+        .arg("--data-dir")
+        .arg(node.data_dir())
+        .args(["--listen", "127.0.0.1:0"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output).contains("waymeet.toml:2: links.internet"),
+        "{}",
+        text(&output)
+    );
+    fs::remove_file(&usual).unwrap();
+    node.start();
+}
+
+#[test]
+fn settings_that_fit_are_taken() {
+    let mut node = Node::prepared();
+    let settings = format!(
+        "{LOOPBACK_LINKS}\n[dashboard]\nlisten = \"127.0.0.1:1\"\nhosts = [\"camp-pi.local\"]\n"
+    );
+    fs::write(node.settings_file(), settings).unwrap();
+    // The command line's address wins over the file's.
+    node.start();
+    let request = "GET /healthz HTTP/1.1\r\nHost: camp-pi.local\r\nConnection: close\r\n\r\n";
+    assert_eq!(crate::harness::raw(&node, request.as_bytes()).status, 200);
+    let links = node.get("/status")["links"].clone();
+    let internet = links
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|link| link["kind"] == "internet")
+        .unwrap();
+    assert_eq!(
+        (&internet["on"], &internet["fixed_by_file"]),
+        (&json!(false), &json!(true))
+    );
+    node.post("/setup", &json!({ "name": "Ana" }));
+    let switch = node.call("PATCH", "/links", Some(&json!({ "internet": "direct" })));
+    assert_eq!(
+        (switch.status, switch.problem()),
+        (409, "conflict"),
+        "a key in the file wins"
+    );
+}
+
+#[test]
+fn what_the_command_line_gets_wrong_is_usage() {
+    for args in [
+        &["--listen", "0.0.0.0:7340"][..],
+        &["--listen", "7340"],
+        &["--listen", "example.org:80"],
+        &["--listen", "127.0.0.1:0", "status"],
+        &["--frobnicate"],
+        &["frobnicate"],
+        &["setup"],
+        &["invite", "--uses", "0"],
+        &["invite", "--expires-in", "soon"],
+        &["contacts", "trust", "Ben", "blindly"],
+        &["forums", "list", "--limit", "501"],
+    ] {
+        let output = program()
+            .arg("--data-dir")
+            .arg("/nonexistent/waymeet")
+            .args(args)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output));
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{args:?}"
+        );
+    }
+    let refusal = program()
+        .args(["--listen", "192.168.1.4:80"])
+        .output()
+        .unwrap();
+    assert!(text(&refusal).contains("loopback"), "{}", text(&refusal));
+}
+
+#[test]
+fn help_and_version_need_nothing() {
+    let help = program().arg("--help").output().unwrap();
+    assert!(help.status.success());
+    for word in [
+        "demo", "setup", "open", "invite", "join", "contacts", "forums", "blog", "messages",
+        "status", "search",
+    ] {
+        assert!(text(&help).contains(word), "{word}");
+    }
+    let version = program().arg("--version").output().unwrap();
+    assert_eq!(
+        text(&version).trim(),
+        format!("waymeet {}", env!("CARGO_PKG_VERSION"))
+    );
+}

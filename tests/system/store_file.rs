@@ -1,0 +1,70 @@
+//! A database that isn't ours, isn't whole or isn't for this version: refused, and left as it is.
+
+use std::fs;
+
+use crate::harness::Node;
+
+/// A start on this database must fail, say so, and change nothing.
+fn is_refused(node: &Node, bytes: &[u8], words: &[&str]) {
+    fs::create_dir_all(node.data_dir()).unwrap();
+    let file = node.data_dir().join("waymeet.redb");
+    fs::write(&file, bytes).unwrap();
+    let output = node.command().output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("waymeet.redb"), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{said} lacks {word:?}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(fs::read(&file).unwrap() == bytes, "the file was touched");
+    assert!(!node.data_dir().join("dashboard-url").exists());
+}
+
+#[test]
+fn a_foreign_file_is_refused() {
+    for bytes in [
+        b"".to_vec(),
+        b"hello, I am a text".to_vec(),
+        b"SQLite format 3\0".repeat(1_000),
+        vec![0; 100_000],
+    ] {
+        // An empty file is what a full disk leaves; it is no database either.
+        is_refused(&Node::prepared(), &bytes, &[]);
+    }
+}
+
+#[test]
+fn a_truncated_database_is_refused() {
+    let mut node = Node::named("Ana");
+    let forum = node.new_forum("Lake");
+    for number in 0..20 {
+        node.new_thread(&forum, &format!("{number}"), &"x".repeat(5_000));
+    }
+    node.stop();
+    let whole = fs::read(node.data_dir().join("waymeet.redb")).unwrap();
+    for length in [whole.len() / 2, whole.len() - 4_096, 5_000, 100] {
+        is_refused(&node, &whole[..length], &[]);
+    }
+    fs::write(node.data_dir().join("waymeet.redb"), &whole).unwrap();
+    node.start();
+    assert_eq!(node.list(&format!("/forums/{forum}/threads")).len(), 20);
+}
+
+#[test]
+fn a_redb_of_another_program_is_refused() {
+    let node = Node::prepared();
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("other.redb");
+    let table: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("recipes");
+    let other = redb::Database::create(&path).unwrap();
+    let write = other.begin_write().unwrap();
+    write
+        .open_table(table)
+        .unwrap()
+        .insert("bread", 40)
+        .unwrap();
+    write.commit().unwrap();
+    drop(other);
+    is_refused(&node, &fs::read(&path).unwrap(), &[]);
+}
