@@ -4,9 +4,9 @@
 
 use std::{
     env,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -14,8 +14,6 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-/// Only the owner reads, writes and enters.
-const FOLDER_MODE: u32 = 0o700;
 /// Only the owner reads and writes.
 const FILE_MODE: u32 = 0o600;
 /// A command that asks whether a node runs holds the lock for an instant, so a node tries again
@@ -86,25 +84,23 @@ impl Folder {
         self.path.join("lock")
     }
 
-    /// Makes the folder where it is missing. A folder that others may look into is reported, not
-    /// changed: it may have been named by mistake.
+    /// Makes the folder where it is missing, for its owner alone.
+    ///
+    /// # Errors
+    ///
+    /// The file system's, or a folder that everybody writes into, such as `/tmp`: named by
+    /// mistake, it must not be closed to the others.
     pub(crate) fn make(&self) -> anyhow::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(FOLDER_MODE)
-            .create(&self.path)
-            .with_context(|| format!("cannot make the folder {}", self.path.display()))?;
-        let mode = fs::metadata(&self.path)
-            .with_context(|| format!("cannot look at the folder {}", self.path.display()))?
-            .permissions()
-            .mode();
-        if mode & 0o077 != 0 {
-            tracing::warn!(
-                "other users may look into {}: close it with `chmod 700`",
+        let everybody_writes = fs::metadata(&self.path)
+            .is_ok_and(|metadata| metadata.permissions().mode() & 0o002 != 0);
+        if everybody_writes {
+            bail!(
+                "everybody may write into {}: name a folder of your own with --data-dir",
                 self.path.display()
             );
         }
-        Ok(())
+        engine::files::make_data_dir(&self.path)
+            .with_context(|| format!("cannot make the folder {}", self.path.display()))
     }
 
     /// Takes the folder for this process.
@@ -162,15 +158,7 @@ impl Folder {
 
     /// Tells everybody who may read the folder where the dashboard is; never half an address.
     pub(crate) fn write_url(&self, url: &str) -> io::Result<()> {
-        let draft = self.path.join("dashboard-url.new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(FILE_MODE)
-            .open(&draft)?;
-        writeln!(file, "{url}")?;
-        fs::rename(draft, self.url_file())
+        engine::files::write_atomically(&self.url_file(), format!("{url}\n").as_bytes(), FILE_MODE)
     }
 
     /// Says that no dashboard is there any more.
@@ -210,10 +198,19 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_private() {
-        let (_temp, folder) = folder();
-        let mode = fs::metadata(folder.path()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, FOLDER_MODE);
+    fn the_folder_is_private_and_nobody_elses() {
+        let (temp, folder) = folder();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(folder.path()), 0o700);
+        let shared = temp.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+        assert!(Folder::at(&shared).unwrap().make().is_err());
+        assert_eq!(
+            mode(&shared),
+            0o1777,
+            "a slip of the hand closes no shared folder"
+        );
     }
 
     #[test]

@@ -194,7 +194,8 @@ fn a_space_that_somebody_does_not_hold_leaves_no_trace() {
         let bytes = BASE32_NOPAD
             .decode(id.to_ascii_uppercase().as_bytes())
             .unwrap();
-        assert_eq!(bytes.len(), 32);
+        // A table may keep a prefix of an id; these many bytes are nobody else's by chance.
+        let bytes = bytes[..12].to_vec();
         needles.push((format!("{id} as bytes"), bytes));
     }
     let holders = files_below(&ben.data_dir());

@@ -68,3 +68,36 @@ fn a_redb_of_another_program_is_refused() {
     drop(other);
     is_refused(&node, &fs::read(&path).unwrap(), &[]);
 }
+
+/// A version that nobody has written yet stands in for the program of a year from now.
+#[test]
+fn a_database_of_a_newer_version_is_refused() {
+    const META: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta-1");
+    let mut node = Node::named("Ana");
+    node.stop();
+    let file = node.data_dir().join("waymeet.redb");
+    let ours = fs::read(&file).unwrap();
+    let database = redb::Database::open(&file).unwrap();
+    let write = database.begin_write().unwrap();
+    let before = write
+        .open_table(META)
+        .unwrap()
+        .insert(
+            b"schema_version".as_slice(),
+            1_000_u32.to_be_bytes().as_slice(),
+        )
+        .unwrap()
+        .map(|value| value.value().len());
+    assert_eq!(
+        before,
+        Some(4),
+        "the version stands where this test expects it"
+    );
+    write.commit().unwrap();
+    drop(database);
+    let newer = fs::read(&file).unwrap();
+    is_refused(&node, &newer, &["newer", "1000"]);
+    fs::write(&file, ours).unwrap();
+    node.start();
+    assert_eq!(node.get("/status")["identity"]["name"], "Ana");
+}
