@@ -216,6 +216,8 @@ pub struct DataFrame {
     pub priority: i32,
     /// The frame.
     pub bytes: Vec<u8>,
+    /// Entries in it.
+    pub entries: u64,
     /// Nothing follows on this stream for now.
     pub last: bool,
 }
@@ -335,6 +337,18 @@ impl Session {
     #[must_use]
     pub fn common(&self) -> BTreeSet<SpaceId> {
         self.by_space.keys().copied().collect()
+    }
+
+    /// Entries of a feed that the peer said to hold; 0 where it didn't say.
+    #[must_use]
+    pub fn peer_base(&self, space: SpaceId, device: DeviceId) -> u64 {
+        let channel = self
+            .by_space
+            .get(&space)
+            .and_then(|channel| self.channels.get(channel));
+        channel
+            .and_then(|state| state.theirs.get(&device))
+            .map_or(0, |frontier| frontier.base)
     }
 
     /// Whether more entries may be read from the peer now.

@@ -26,7 +26,7 @@ impl Session {
             let Some(channel) = next else {
                 return Ok(None);
             };
-            if let Some(bytes) = self.produce(channel, store)? {
+            if let Some((bytes, entries)) = self.produce(channel, store)? {
                 let Some(state) = self.channels.get(&channel) else {
                     return Ok(None);
                 };
@@ -37,6 +37,7 @@ impl Session {
                     channel,
                     priority,
                     bytes,
+                    entries,
                     last,
                 }));
             }
@@ -48,7 +49,7 @@ impl Session {
         &mut self,
         channel: u32,
         store: &S,
-    ) -> Result<Option<Vec<u8>>, S::Error> {
+    ) -> Result<Option<(Vec<u8>, u64)>, S::Error> {
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(None);
         };
@@ -56,22 +57,15 @@ impl Session {
         if let Some(device) = state.forks.pop_front() {
             let proof = store.fork_proof(space, device)?;
             return Ok(proof.map(|proof| {
-                Data::Fork {
-                    device,
-                    proof: &proof,
-                }
-                .encode()
+                let proof = &proof;
+                (Data::Fork { device, proof }.encode(), 0)
             }));
         }
         if let Some((device, seq)) = state.bodies.pop_front() {
             let body = store.body(space, device, seq)?;
             return Ok(body.map(|body| {
-                Data::Body {
-                    device,
-                    seq,
-                    body: &body,
-                }
-                .encode()
+                let body = &body;
+                (Data::Body { device, seq, body }.encode(), 0)
             }));
         }
         let Some(device) = state.serve.front().copied() else {
@@ -96,13 +90,9 @@ impl Session {
             state.serve.pop_front();
             state.serve_from.remove(&device);
         }
-        Ok(Some(
-            Data::Run {
-                device,
-                run: &run.bytes,
-            }
-            .encode(),
-        ))
+        let entries = run.end.saturating_sub(from);
+        let run = &run.bytes;
+        Ok(Some((Data::Run { device, run }.encode(), entries)))
     }
 
     /// Tells the frontiers of feeds that changed, where the peer doesn't know them yet.

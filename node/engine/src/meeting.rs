@@ -1,0 +1,454 @@
+//! One meeting: drives a [`Session`] between a connection, the store and the pair's gossip topic.
+//!
+//! Everything that the session wants stored goes to the writer in one batch at a time; while a
+//! batch is on its way to the disk the session checks the next. Other meetings hear of what came
+//! in through [`Notices`], which coalesce, so a slow peer costs a set of feed numbers and no queue.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use links::{CloseCode, Connection, DialHint, GOSSIP_PAYLOAD_BYTES_MAX, Lane as Stream, MeetingReceiver, MeetingSender, MeetingStreams, PairEvent, PairTopic, SendError};
+use proto::{
+    DeviceId, EndpointId, IdentityId, SpaceId,
+    frame::LinkClass,
+    limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
+    session::{Fatal, Lane, Output, Progress, Session, SpaceStore, Start},
+    wire::put_varint,
+};
+use tokio::sync::Notify;
+
+use crate::{
+    clock, files,
+    inner::Inner,
+    intake::{Job, JobResult},
+    spaces::SnapshotSpaces,
+    view::Exchanged,
+};
+
+/// The label of the keying material that a sync session takes from its connection.
+const EXPORTER_LABEL: &[u8] = b"waymeet/sync/1";
+/// A peer that doesn't say hello, or compare what it holds, within this time is let go.
+const COMPARE_WAIT: Duration = Duration::from_secs(60);
+/// The wall clock may jump, so a timer is looked at again at least this often.
+const TIMER_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Why a meeting ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    /// The connection ended.
+    #[error("{0}")]
+    Closed(String),
+    /// The peer broke the protocol.
+    #[error("{0}")]
+    Misbehaved(String),
+    /// Our own store failed.
+    #[error("the store failed: {0}")]
+    Store(#[from] store::Error),
+    /// Another connection took its place, the contact was removed, or the node stops.
+    #[error("ended here")]
+    Cut,
+}
+
+/// What other parts of the node tell a meeting.
+#[derive(Debug, Default)]
+pub(crate) struct Notices {
+    state: Mutex<Pending>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// Feeds that grew or changed, and the first new entry.
+    feeds: BTreeMap<(SpaceId, DeviceId), u64>,
+    audience: bool,
+    end: Option<CloseCode>,
+}
+
+impl Notices {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn feed(&self, space: SpaceId, device: DeviceId, from: u64) {
+        self.lock().feeds.entry((space, device)).or_insert(from);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn audience(&self) {
+        self.lock().audience = true;
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn end(&self, code: CloseCode) {
+        self.lock().end = Some(code);
+        self.changed.notify_one();
+    }
+
+    fn take(&self) -> Pending {
+        std::mem::take(&mut self.lock())
+    }
+}
+
+/// What the rest of the node knows of a running meeting.
+#[derive(Debug)]
+pub(crate) struct Meeting {
+    pub(crate) contact: IdentityId,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) conn: Connection,
+    pub(crate) since: tokio::time::Instant,
+    pub(crate) notices: Notices,
+    pub(crate) want: AtomicU64,
+    entries_in: AtomicU64,
+    entries_out: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+impl Meeting {
+    pub(crate) fn new(contact: IdentityId, conn: Connection) -> Self {
+        Self {
+            contact,
+            endpoint: conn.remote(),
+            conn,
+            since: tokio::time::Instant::now(),
+            notices: Notices::default(),
+            want: AtomicU64::new(0),
+            entries_in: AtomicU64::new(0),
+            entries_out: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn exchanged(&self) -> Exchanged {
+        Exchanged {
+            entries_in: self.entries_in.load(Ordering::Relaxed),
+            entries_out: self.entries_out.load(Ordering::Relaxed),
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+        }
+    }
+}
+
+type Batch = Pin<Box<dyn Future<Output = Result<Vec<JobResult>, store::Error>> + Send>>;
+
+struct Driver {
+    inner: Arc<Inner>,
+    meeting: Arc<Meeting>,
+    session: Session,
+    sender: MeetingSender,
+    receiver: MeetingReceiver,
+    gossip: Option<PairTopic>,
+    /// Control frames that wait for room; the session isn't asked for more meanwhile.
+    outbox: VecDeque<Bytes>,
+    jobs: VecDeque<Job>,
+    batch: Option<Batch>,
+    compared: bool,
+}
+
+/// Runs a meeting until it ends.
+pub(crate) async fn run(inner: Arc<Inner>, meeting: Arc<Meeting>) -> End {
+    let conn = meeting.conn.clone();
+    let end = match Driver::start(inner, meeting).await {
+        Ok(mut driver) => driver.run().await,
+        Err(end) => end,
+    };
+    let code = match &end {
+        End::Misbehaved(_) => CloseCode::Misbehaved,
+        End::Store(_) => CloseCode::Busy,
+        End::Closed(_) | End::Cut => CloseCode::Done,
+    };
+    conn.close(code, "");
+    end
+}
+
+impl Driver {
+    async fn start(inner: Arc<Inner>, meeting: Arc<Meeting>) -> Result<Self, End> {
+        let conn = meeting.conn.clone();
+        let exporter = conn.exporter(EXPORTER_LABEL, b"").map_err(|error| End::Closed(error.to_string()))?;
+        let (sender, receiver) = MeetingStreams::open(conn.clone()).await.map_err(|error| End::Closed(error.to_string()))?;
+        let keys = inner.keys().ok_or(End::Cut)?;
+        let (session, topic, addrs) = {
+            let snapshot = inner.store.read()?;
+            let facts = inner.audience_of(&snapshot, meeting.contact)?.ok_or(End::Cut)?;
+            let topic = facts.secret.topic(conn.local(), conn.remote());
+            let addrs = facts.addrs_of(meeting.endpoint);
+            let start = Start {
+                dialer: conn.dialed(),
+                exporter,
+                seed: *files::random_seed(),
+                class: LinkClass::Fast,
+                device: keys.device.id(),
+                agreed: facts.agreed_with(meeting.endpoint),
+                clearances: facts.clearances,
+                rev: facts.rev,
+                seen_rev: facts.seen_rev,
+                offers: facts.offers,
+            };
+            (Session::new(start, &SnapshotSpaces(&snapshot))?, topic, addrs)
+        };
+        let dial = conn.dialed().then_some(DialHint { addrs, relay: None });
+        let gossip = match inner.links() {
+            Some(links) => links.pair_topic(topic, meeting.endpoint, dial).await.ok(),
+            None => None,
+        };
+        let (outbox, jobs) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { inner, meeting, session, sender, receiver, gossip, outbox, jobs, batch: None, compared: false })
+    }
+
+    async fn run(&mut self) -> End {
+        let deadline = tokio::time::sleep(COMPARE_WAIT);
+        tokio::pin!(deadline);
+        loop {
+            if let Err(end) = self.pump() {
+                return end;
+            }
+            self.publish();
+            let timer = self.session.next_timeout().map_or(TIMER_WAIT_MAX, |at| clock::until(at, TIMER_WAIT_MAX));
+            let step = tokio::select! {
+                biased;
+                results = next_batch(&mut self.batch) => self.handle_batch(results),
+                () = self.meeting.notices.changed.notified() => self.handle_notices().await,
+                frame = self.receiver.recv(), if self.session.accepts_data() => match frame {
+                    Ok((stream, frame)) => self.handle_frame(stream, &frame),
+                    Err(error) => Err(End::Closed(error.to_string())),
+                },
+                event = next_gossip(&mut self.gossip) => self.handle_gossip(event),
+                () = self.sender.writable() => Ok(()),
+                () = tokio::time::sleep(timer) => self.handle_timeout(),
+                () = &mut deadline, if !self.compared => Err(End::Misbehaved("the other side never said what it holds".into())),
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// Does what the session says until it waits for something.
+    fn pump(&mut self) -> Result<(), End> {
+        let snapshot = self.inner.store.read()?;
+        let spaces = SnapshotSpaces(&snapshot);
+        while self.send_control()?
+            && let Some(output) = self.session.poll(&spaces)?
+        {
+            match output {
+                Output::Control(bytes) => self.outbox.push_back(bytes.into()),
+                Output::Import { space, run } => self.jobs.push_back(Job::Import { space, run }),
+                Output::Compare { space, overlap } => self.jobs.push_back(Job::Compare { space, overlap }),
+                Output::ImportFork { space, device, proof } => self.jobs.push_back(Job::Fork { space, device, proof }),
+                Output::Fill { space, device, seq, body } => self.jobs.push_back(Job::Fill { space, device, seq, body }),
+                Output::Common(spaces) => self.jobs.push_back(Job::Common(spaces)),
+                Output::Offers { rev, offers } => self.jobs.push_back(Job::Offers { rev, offers }),
+                Output::SeenBy { rev } => self.jobs.push_back(Job::SeenBy { rev }),
+                Output::Equal(space) => self.jobs.push_back(Job::Equal { space }),
+                Output::PeerHolds { space, base } => self.jobs.push_back(Job::PeerHolds { space, base }),
+                Output::Rejected(reject) => {
+                    self.inner.count_rejected(&reject);
+                    tracing::debug!(contact = ?self.meeting.contact, %reject, "dropped something of a contact's");
+                }
+            }
+        }
+        while let Some(frame) = self.session.poll_data(&spaces, |channel| self.sender.capacity(Stream::Space(channel)))? {
+            break_if_not_cleared(&frame.clearance, self.meeting.contact)?;
+            let stream = Stream::Space(frame.channel);
+            self.meeting.entries_out.fetch_add(frame.entries, Ordering::Relaxed);
+            self.sender.try_send(stream, frame.priority, frame.bytes.into()).map_err(|error| End::Closed(error.to_string()))?;
+            if frame.last {
+                self.sender.finish(stream);
+            }
+        }
+        self.start_batch();
+        Ok(())
+    }
+
+    /// Sends what waits for the control stream; false where it has no room for all of it.
+    fn send_control(&mut self) -> Result<bool, End> {
+        while let Some(frame) = self.outbox.front() {
+            match self.sender.try_send(Stream::Control, i32::MAX, frame.clone()) {
+                Ok(()) => self.outbox.pop_front(),
+                Err(SendError::Full) => return Ok(false),
+                Err(error) => return Err(End::Closed(error.to_string())),
+            };
+        }
+        Ok(true)
+    }
+
+    /// Hands the waiting jobs to the writer, as many as one commit should take.
+    fn start_batch(&mut self) {
+        if self.batch.is_some() || self.jobs.is_empty() {
+            return;
+        }
+        let (mut entries, mut bytes) = (0, 0);
+        let mut batch = Vec::new();
+        while let Some(job) = self.jobs.pop_front() {
+            entries += job.entries();
+            bytes += job.bytes();
+            batch.push(job);
+            if entries >= BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX {
+                break;
+            }
+        }
+        let (inner, contact, endpoint) = (self.inner.clone(), self.meeting.contact, self.meeting.endpoint);
+        self.batch = Some(Box::pin(async move { inner.take_in(contact, endpoint, batch).await }));
+    }
+
+    fn handle_batch(&mut self, results: Result<Vec<JobResult>, store::Error>) -> Result<(), End> {
+        self.batch = None;
+        let snapshot = self.inner.store.read()?;
+        let spaces = SnapshotSpaces(&snapshot);
+        let now = clock::now();
+        for result in results? {
+            let handled = match result {
+                JobResult::Feed { space, device, bytes, refused, new } => {
+                    if let Some((first, count)) = new {
+                        self.meeting.entries_in.fetch_add(count, Ordering::Relaxed);
+                        self.inner.tell_meetings(space, device, first, Some(self.meeting.endpoint));
+                    }
+                    self.session.handle_imported(space, device, bytes, refused, now, &spaces)
+                }
+                JobResult::Compared { space, overlap, result } => self.session.handle_compared(space, overlap, &result, now, &spaces),
+                JobResult::OffersKept { rev } => {
+                    self.session.handle_offers_kept(rev);
+                    Ok(())
+                }
+                JobResult::Done => Ok(()),
+            };
+            handled.map_err(end_of)?;
+        }
+        Ok(())
+    }
+
+    fn handle_frame(&mut self, stream: Stream, frame: &[u8]) -> Result<(), End> {
+        let lane = match stream {
+            Stream::Control => Lane::Control,
+            Stream::Space(channel) => Lane::Space(channel),
+        };
+        let snapshot = self.inner.store.read()?;
+        self.session.handle_frame(lane, frame, clock::now(), &SnapshotSpaces(&snapshot)).map_err(end_of)
+    }
+
+    fn handle_gossip(&mut self, event: Option<PairEvent>) -> Result<(), End> {
+        match event {
+            Some(PairEvent::Up) => self.session.handle_gossip_up(true),
+            Some(PairEvent::Down) => self.session.handle_gossip_up(false),
+            // What was lost is announced on the session's own stream.
+            Some(PairEvent::Lagged) => {}
+            Some(PairEvent::Message(message)) => {
+                let snapshot = self.inner.store.read()?;
+                self.session.handle_gossip(&message, clock::now(), &SnapshotSpaces(&snapshot)).map_err(end_of)?;
+            }
+            None => {
+                self.gossip = None;
+                self.session.handle_gossip_up(false);
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_notices(&mut self) -> Result<(), End> {
+        let pending = self.meeting.notices.take();
+        if let Some(code) = pending.end {
+            self.meeting.conn.close(code, "");
+            return Err(End::Cut);
+        }
+        for hint in self.take_up(pending)? {
+            if let Some(gossip) = &self.gossip {
+                // A hint may be lost; the session's announcement follows.
+                let _ = gossip.send(hint).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the session what changed; returns the gossip messages for it.
+    fn take_up(&mut self, pending: Pending) -> Result<Vec<Bytes>, End> {
+        let snapshot = self.inner.store.read()?;
+        if pending.audience {
+            let facts = self.inner.audience_of(&snapshot, self.meeting.contact)?.ok_or(End::Cut)?;
+            self.session.handle_audience(facts.clearances, facts.rev, facts.offers);
+        }
+        let mut hints = Vec::new();
+        for ((space, device), from) in pending.feeds {
+            hints.extend(self.hint(&SnapshotSpaces(&snapshot), space, device, from)?);
+            self.session.handle_local(space, device);
+        }
+        Ok(hints)
+    }
+
+    /// A new entry as a gossip message, where it fits one. The session announces it anyway.
+    fn hint(&self, spaces: &SnapshotSpaces<'_>, space: SpaceId, device: DeviceId, from: u64) -> Result<Option<Bytes>, End> {
+        let Some((tag, channel)) = self.session.gossip_channel(space).filter(|_| self.gossip.as_ref().is_some_and(PairTopic::is_up)) else {
+            return Ok(None);
+        };
+        if self.session.peer_base(space, device) > from {
+            return Ok(None);
+        }
+        let Some(run) = spaces.run(space, device, from)? else {
+            return Ok(None);
+        };
+        let mut message = tag.to_vec();
+        put_varint(&mut message, u64::from(channel));
+        message.extend_from_slice(&device.0);
+        message.extend_from_slice(&run.bytes);
+        if message.len() > GOSSIP_PAYLOAD_BYTES_MAX {
+            return Ok(None);
+        }
+        self.meeting.entries_out.fetch_add(run.end.saturating_sub(from), Ordering::Relaxed);
+        Ok(Some(message.into()))
+    }
+
+    fn handle_timeout(&mut self) -> Result<(), End> {
+        let snapshot = self.inner.store.read()?;
+        Ok(self.session.handle_timeout(clock::now(), &SnapshotSpaces(&snapshot))?)
+    }
+
+    /// Shows how far the meeting is to the rest of the node.
+    fn publish(&mut self) {
+        let Progress { want, compared } = self.session.progress();
+        let before = self.meeting.want.swap(want, Ordering::Relaxed);
+        let traffic = self.sender.traffic();
+        self.meeting.bytes_in.store(traffic.received, Ordering::Relaxed);
+        self.meeting.bytes_out.store(traffic.sent, Ordering::Relaxed);
+        if (compared && !self.compared) || (before > 0 && want == 0) {
+            self.compared |= compared;
+            self.inner.tell_sync(self.meeting.contact);
+        }
+    }
+}
+
+/// The exit: what a meeting sends was cleared for exactly this contact.
+fn break_if_not_cleared(clearance: &proto::audience::Clearance, contact: IdentityId) -> Result<(), End> {
+    if clearance.contact() == contact { Ok(()) } else { Err(End::Cut) }
+}
+
+fn end_of(fatal: Fatal<store::Error>) -> End {
+    match fatal {
+        Fatal::Store(error) => End::Store(error),
+        other => End::Misbehaved(other.to_string()),
+    }
+}
+
+async fn next_batch(batch: &mut Option<Batch>) -> Result<Vec<JobResult>, store::Error> {
+    match batch {
+        Some(batch) => batch.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_gossip(gossip: &mut Option<PairTopic>) -> Option<PairEvent> {
+    match gossip {
+        Some(gossip) => gossip.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Spaces as a set, for what is agreed with a device.
+pub(crate) type Agreed = BTreeSet<SpaceId>;

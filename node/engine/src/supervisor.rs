@@ -1,0 +1,147 @@
+//! One supervisor a contact: dials with backoff, holds one meeting a device, decides which of two
+//! connections stays. A contact that is slow, silent or hostile has only its own supervisor to delay.
+
+use std::{sync::Arc, time::Duration};
+
+use links::{CloseCode, Connection, Protocol};
+use proto::{EndpointId, IdentityId};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock, files,
+    inner::Inner,
+    meeting::{self, End, Meeting},
+};
+
+/// The first wait after a failed dial; it doubles up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
+/// The longest wait between two dials of a contact that isn't there.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// A meeting that lasted this long starts the backoff anew.
+const STEADY: Duration = Duration::from_secs(10);
+/// Two connections that are at most this far apart were dialled by both sides at once.
+const CROSSING: Duration = Duration::from_secs(2);
+
+/// What the node keeps of a contact's supervisor.
+#[derive(Debug, Clone)]
+pub(crate) struct Supervisor {
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    /// Starts a supervisor; it ends with the node or with [`Self::stop`].
+    pub(crate) fn start(inner: &Arc<Inner>, contact: IdentityId) -> Self {
+        let supervisor = Self { wake: Arc::new(Notify::new()), stop: inner.stop.child_token() };
+        let task = run(inner.clone(), contact, supervisor.clone());
+        inner.tasks.spawn(task);
+        supervisor
+    }
+
+    /// Dials again now.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+async fn run(inner: Arc<Inner>, contact: IdentityId, supervisor: Supervisor) {
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        if inner.meetings_of(contact).is_empty() {
+            match dial(&inner, contact).await {
+                Ok(conn) => {
+                    let began = tokio::time::Instant::now();
+                    let held = hold(inner.clone(), contact, conn, &supervisor.stop).await;
+                    if began.elapsed() > STEADY && held {
+                        backoff = BACKOFF_MIN;
+                    }
+                }
+                Err(error) => inner.note_error(contact, &error),
+            }
+        }
+        if supervisor.stop.is_cancelled() {
+            return;
+        }
+        let wait = jittered(backoff);
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+        tokio::select! {
+            () = supervisor.stop.cancelled() => return,
+            () = supervisor.wake.notified() => backoff = BACKOFF_MIN,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Between half and the whole of a wait, so that two nodes don't dial in step.
+fn jittered(wait: Duration) -> Duration {
+    let mut byte = [0];
+    files::fill_random(&mut byte);
+    wait / 2 + wait / 2 * u32::from(byte[0]) / 255
+}
+
+async fn dial(inner: &Arc<Inner>, contact: IdentityId) -> Result<Connection, String> {
+    let links = inner.links().ok_or("the links are off")?;
+    let devices = {
+        let snapshot = inner.store.read().map_err(|error| error.to_string())?;
+        inner.devices_of(&snapshot, contact).map_err(|error| error.to_string())?
+    };
+    let mut last = "no address of this contact is known".to_owned();
+    for (endpoint, addrs) in devices {
+        match links.dial(endpoint, &addrs, None, Protocol::Sync).await {
+            Ok(conn) => return Ok(conn),
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}
+
+/// Runs a meeting over a connection, unless another connection with the device is to stay. False
+/// where it was turned away.
+pub(crate) async fn hold(inner: Arc<Inner>, contact: IdentityId, conn: Connection, stop: &CancellationToken) -> bool {
+    let meeting = Arc::new(Meeting::new(contact, conn.clone()));
+    if !take_place(&inner, &meeting) {
+        conn.close(CloseCode::Superseded, "");
+        return false;
+    }
+    inner.meeting_began(&meeting);
+    let end = tokio::select! {
+        end = meeting::run(inner.clone(), meeting.clone()) => end,
+        () = stop.cancelled() => {
+            conn.close(CloseCode::Shutdown, "");
+            End::Cut
+        }
+    };
+    if let End::Misbehaved(_) | End::Store(_) = &end {
+        tracing::warn!(contact = ?contact, %end, "a meeting ended");
+        inner.note_error(contact, &end.to_string());
+    } else {
+        tracing::debug!(contact = ?contact, %end, "a meeting ended");
+    }
+    inner.meeting_ended(&meeting, clock::now()).await;
+    true
+}
+
+/// Puts a meeting in its device's place. Of two connections that crossed each other the one
+/// dialled by the lower endpoint id stays, on both sides; else the newer one stays, because a
+/// device dials only when it holds none.
+fn take_place(inner: &Inner, meeting: &Arc<Meeting>) -> bool {
+    let mut meetings = inner.meetings();
+    if let Some(existing) = meetings.get(&meeting.endpoint) {
+        let crossed = existing.conn.dialed() != meeting.conn.dialed() && existing.since.elapsed() < CROSSING;
+        if crossed && dialer(&existing.conn) < dialer(&meeting.conn) {
+            return false;
+        }
+        existing.notices.end(CloseCode::Superseded);
+    }
+    meetings.insert(meeting.endpoint, meeting.clone());
+    true
+}
+
+fn dialer(conn: &Connection) -> EndpointId {
+    if conn.dialed() { conn.local() } else { conn.remote() }
+}
