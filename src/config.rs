@@ -34,6 +34,11 @@ const URL_CHARS_MAX: usize = 500;
 
 const INTERNET: &str = r#""off", "direct" or "relay""#;
 
+/// The keys that `[links]` may have.
+const LINKS: &[&str] = &["internet", "relays", "bind"];
+/// The keys that `[dashboard]` may have.
+const DASHBOARD: &[&str] = &["listen", "hosts"];
+
 /// What a settings file says; `None` where it is silent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -143,10 +148,7 @@ impl Reader<'_> {
                     "links.{later}: this version has no such link to switch: take the line out"
                 ),
             ),
-            other => self.problem(
-                key.span(),
-                format!("unknown key {other:?} in [links]: expected internet, relays or bind"),
-            ),
+            other => self.problem(key.span(), unknown(other, "links", LINKS)),
         }
     }
 
@@ -169,10 +171,7 @@ impl Reader<'_> {
                  and needs no password: take the line out"
                     .to_owned(),
             ),
-            other => self.problem(
-                key.span(),
-                format!("unknown key {other:?} in [dashboard]: expected listen or hosts"),
-            ),
+            other => self.problem(key.span(), unknown(other, "dashboard", DASHBOARD)),
         }
     }
 
@@ -290,6 +289,13 @@ impl Reader<'_> {
         let text = text.lines().collect::<Vec<_>>().join(", ");
         self.problems.push(Problem { line, text });
     }
+}
+
+fn unknown(key: &str, table: &str, keys: &[&str]) -> String {
+    format!(
+        "unknown key {key:?} in [{table}]: expected one of {}",
+        keys.join(", ")
+    )
 }
 
 fn found(value: &DeValue<'_>) -> String {

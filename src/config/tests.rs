@@ -151,3 +151,19 @@ fn files_are_missed_only_when_asked_for() {
     std::fs::write(&file, vec![b'#'; FILE_BYTES_MAX as usize + 1]).unwrap();
     assert!(format!("{:#}", load(None, &file).unwrap_err()).contains("at most"));
 }
+
+#[test]
+fn no_key_lacks_a_case() {
+    for (table, keys) in [("links", LINKS), ("dashboard", DASHBOARD)] {
+        for key in keys {
+            let begin = format!("[{table}]\n{key} = ");
+            assert!(
+                WRONG.iter().any(|(text, ..)| text.starts_with(&begin)),
+                "{key}"
+            );
+            let text = format!("{begin}0");
+            let first = &parse(&text).unwrap_err()[0].text;
+            assert!(!first.contains("unknown key"), "{first}");
+        }
+    }
+}

@@ -120,7 +120,7 @@ fn blogs_and_messages_by_the_command() {
 
 #[test]
 fn open_gives_a_fresh_sign_in_link() {
-    let node = Node::fresh();
+    let node = Node::named("Ana");
     let one = node.cli_json(&["open"]);
     let other = stdout(&node.cli(&["open"]));
     let link = one["link"].as_str().unwrap();

@@ -59,7 +59,7 @@ fn each_key_that_is_wrong_is_named_with_file_line_and_remedy() {
         (
             "[links]\nspeed = 9\n",
             2,
-            &["\"speed\"", "internet, relays or bind"],
+            &["\"speed\"", "internet, relays, bind"],
         ),
         (
             "[dashboard]\nlisten = \"0.0.0.0:7340\"\n",
@@ -80,7 +80,7 @@ fn each_key_that_is_wrong_is_named_with_file_line_and_remedy() {
         (
             "[dashboard]\ncolour = \"red\"\n",
             2,
-            &["\"colour\"", "listen or hosts"],
+            &["\"colour\"", "listen, hosts"],
         ),
     ] {
         let said = refused(settings);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Node, pair, raw};
+use crate::harness::{Node, pair, raw, raw_and_end};
 
 /// Values of every kind that a field might get.
 fn values() -> Vec<Value> {
@@ -215,7 +215,7 @@ fn bytes_that_are_no_request_are_refused() {
         format!("CONNECT evil.example:443 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n").into_bytes(),
     ];
     for bytes in &corpus {
-        let answer = raw(&ana, bytes);
+        let answer = raw_and_end(&ana, bytes);
         assert!(
             answer.status == 0 || (400..500).contains(&answer.status),
             "{answer:?} for {:?}",

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
 };
 
 use serde_json::Value;
@@ -220,10 +220,22 @@ pub(crate) struct Raw {
 
 /// Sends bytes to a node's dashboard as they are and reads until it closes.
 pub(crate) fn raw(node: &Node, bytes: &[u8]) -> Raw {
+    exchange(node, bytes, false)
+}
+
+/// The same for bytes that may leave the other side waiting for more: says that no more come.
+pub(crate) fn raw_and_end(node: &Node, bytes: &[u8]) -> Raw {
+    exchange(node, bytes, true)
+}
+
+fn exchange(node: &Node, bytes: &[u8], end: bool) -> Raw {
     let mut stream = TcpStream::connect(("127.0.0.1", node.port())).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     // A refusal may come, and the stream end, before all is written.
     drop(stream.write_all(bytes));
+    if end {
+        drop(stream.shutdown(Shutdown::Write));
+    }
     let mut answer = Vec::new();
     drop(stream.read_to_end(&mut answer));
     let text = String::from_utf8_lossy(&answer);

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) use events::Events;
-pub(crate) use http::{Raw, raw};
+pub(crate) use http::{Raw, raw, raw_and_end};
 pub(crate) use people::{befriend, connected, hand_on, offer, pair};
 
 /// Nothing in these tests takes a second on a free machine; a busy one gets this long.
