@@ -31,6 +31,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .nest(api::PREFIX, api::router(app))
+        .merge(pages::router(app))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app.clone())

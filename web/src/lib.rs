@@ -16,6 +16,7 @@
 )]
 
 mod api;
+mod assets;
 mod clock;
 mod fault;
 mod guard;

@@ -25,6 +25,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+pub(crate) use self::node::check_search;
 pub(crate) use self::routes::PREFIX;
 use self::routes::{Routes, doc};
 use crate::{

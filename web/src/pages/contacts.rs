@@ -1,0 +1,275 @@
+//! Contacts: who they are, how sure we are, how and when we met.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    Router,
+    response::Response,
+    routing::{get, post},
+};
+use engine::{
+    IdentityId,
+    view::{Contact, ContactPatch, ContactState, Person, Relation, Trust},
+};
+
+use super::{
+    Ctx, Layout, Nav, again,
+    form::Form,
+    html, misfit, next_href, page_query,
+    parts::{Who, link_words, trust_words},
+    redirect,
+    when::When,
+    words,
+};
+use crate::{
+    App,
+    api::extract::{Id, Query},
+    fault::{Fault, Outcome},
+};
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/contacts", get(list))
+        .route("/contacts/{contact}", get(show))
+        .route("/contacts/{contact}/accept", post(accept))
+        .route("/contacts/{contact}/nickname", post(set_nickname))
+        .route("/contacts/{contact}/trust", post(set_trust))
+        .route("/contacts/{contact}/remove", get(ask_remove).post(remove))
+}
+
+/// A contact as a person on a page.
+pub(super) fn who(contact: &Contact) -> Who {
+    let name = contact.nickname.as_ref().unwrap_or(&contact.name);
+    Who::from(&Person {
+        id: contact.id,
+        name: name.clone(),
+        own_name: contact.nickname.is_some().then(|| contact.name.clone()),
+        relation: Relation::Contact(contact.trust),
+    })
+}
+
+/// Whether a contact is here, in words.
+pub(super) fn presence(contact: &Contact) -> String {
+    match (contact.state, contact.online, contact.link) {
+        (ContactState::Pending, _, _) => "waiting for their node to answer".to_owned(),
+        (ContactState::Asks, _, _) => "asks to become a contact".to_owned(),
+        (ContactState::Ready, true, Some(link)) => format!("online over {}", link_words(link)),
+        (ContactState::Ready, true, None) => "online".to_owned(),
+        (ContactState::Ready, false, _) => "not reachable now".to_owned(),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "contacts.html")]
+struct ContactsPage {
+    page: Layout,
+    asks: Vec<ContactView>,
+    contacts: Vec<ContactView>,
+    next: Option<String>,
+}
+
+struct ContactView {
+    id: String,
+    who: Who,
+    online: bool,
+    presence: String,
+    met: Option<When>,
+    want: u64,
+    same_name: bool,
+}
+
+impl ContactView {
+    fn of(ctx: &Ctx, contact: &Contact) -> Self {
+        Self {
+            id: contact.id.to_string(),
+            who: who(contact),
+            online: contact.online,
+            presence: presence(contact),
+            met: contact.last_met_ms.map(|time| When::of(time, ctx.now)),
+            want: contact.behind.want,
+            same_name: contact.same_name,
+        }
+    }
+}
+
+async fn list(ctx: Ctx, query: Query) -> Outcome<Response> {
+    let page = ctx.node().contacts(&page_query(&query))?;
+    let (asks, contacts): (Vec<_>, Vec<_>) = page
+        .items
+        .iter()
+        .partition(|contact| contact.state == ContactState::Asks);
+    let views = |contacts: Vec<&Contact>| {
+        contacts
+            .into_iter()
+            .map(|contact| ContactView::of(&ctx, contact))
+            .collect()
+    };
+    html(&ContactsPage {
+        page: ctx
+            .layout(Nav::Contacts, "Contacts", &query)?
+            .about("contacts")
+            .below("/"),
+        asks: views(asks),
+        contacts: views(contacts),
+        next: next_href("/contacts", page.next.as_ref()),
+    })
+}
+
+#[derive(Template)]
+#[template(path = "contact.html")]
+struct ContactPage {
+    page: Layout,
+    id: String,
+    name: String,
+    own_name: String,
+    nickname: String,
+    error: Option<String>,
+    state: &'static str,
+    online: bool,
+    presence: String,
+    trust: &'static str,
+    is_sure: bool,
+    words: Vec<&'static str>,
+    same_name: bool,
+    met: Option<When>,
+    met_over: Option<&'static str>,
+    added: When,
+    rtt: Option<String>,
+    have: u64,
+    want: u64,
+    entries_in: u64,
+    entries_out: u64,
+    bytes_in: String,
+    bytes_out: String,
+    last_error: Option<String>,
+}
+
+fn contact_page(
+    ctx: &Ctx,
+    id: IdentityId,
+    query: &Query,
+    typed: Option<(String, String)>,
+) -> Outcome<Response> {
+    let contact = ctx.node().contact(id)?;
+    let name = words::name(contact.nickname.as_ref().unwrap_or(&contact.name));
+    // Words exist once both sides are contacts.
+    let twelve = match ctx.node().contact_words(id) {
+        Ok(words) => words,
+        Err(engine::Error::Conflict { .. } | engine::Error::NotFound { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let (nickname, error) = match typed {
+        Some((nickname, error)) => (nickname, Some(error)),
+        None => (contact.nickname.clone().unwrap_or_default(), None),
+    };
+    html(&ContactPage {
+        page: ctx
+            .layout(Nav::Contacts, name.clone(), query)?
+            .about(id)
+            .below("/contacts"),
+        id: id.to_string(),
+        name,
+        own_name: words::name(&contact.name),
+        nickname,
+        error,
+        state: match contact.state {
+            ContactState::Pending => "pending",
+            ContactState::Asks => "asks",
+            ContactState::Ready => "ready",
+        },
+        online: contact.online,
+        presence: presence(&contact),
+        trust: trust_words(contact.trust),
+        is_sure: matches!(contact.trust, Trust::Words | Trust::Verified),
+        words: twelve,
+        same_name: contact.same_name,
+        met: contact.last_met_ms.map(|time| When::of(time, ctx.now)),
+        met_over: contact.link.map(link_words),
+        added: When::of(contact.added_ms, ctx.now),
+        rtt: contact.rtt_us.map(|rtt| match rtt {
+            0..1_000 => format!("{rtt} µs"),
+            _ => format!("{} ms", rtt / 1_000),
+        }),
+        have: contact.behind.have,
+        want: contact.behind.want,
+        entries_in: contact.exchanged.entries_in,
+        entries_out: contact.exchanged.entries_out,
+        bytes_in: words::bytes(contact.exchanged.bytes_in),
+        bytes_out: words::bytes(contact.exchanged.bytes_out),
+        last_error: contact.last_error,
+    })
+}
+
+async fn show(ctx: Ctx, Id(id): Id<IdentityId>, query: Query) -> Outcome<Response> {
+    contact_page(&ctx, id, &query, None)
+}
+
+async fn accept(ctx: Ctx, Id(id): Id<IdentityId>, Form(_): Form) -> Outcome<Response> {
+    ctx.node().accept_contact(id).await?;
+    Ok(redirect(&format!("/contacts/{id}")))
+}
+
+async fn set_nickname(
+    ctx: Ctx,
+    Id(id): Id<IdentityId>,
+    query: Query,
+    Form(fields): Form,
+) -> Outcome<Response> {
+    let nickname = fields.get("nickname");
+    let patch = ContactPatch {
+        nickname: Some(nickname.trim().to_owned()),
+        trust: None,
+    };
+    match ctx.node().update_contact(id, patch).await {
+        Ok(_) => Ok(redirect(&format!("/contacts/{id}?done=saved"))),
+        Err(error) => {
+            let typed = (nickname, misfit(error)?);
+            Ok(again(contact_page(&ctx, id, &query, Some(typed))?))
+        }
+    }
+}
+
+async fn set_trust(ctx: Ctx, Id(id): Id<IdentityId>, Form(fields): Form) -> Outcome<Response> {
+    let trust = match fields.get("trust").as_str() {
+        "unverified" => Trust::Unverified,
+        "words" => Trust::Words,
+        "verified" => Trust::Verified,
+        _ => {
+            return Err(Fault::field(
+                "trust",
+                "expected unverified, words or verified",
+            ));
+        }
+    };
+    let patch = ContactPatch {
+        nickname: None,
+        trust: Some(trust),
+    };
+    ctx.node().update_contact(id, patch).await?;
+    Ok(redirect(&format!("/contacts/{id}?done=saved")))
+}
+
+#[derive(Template)]
+#[template(path = "remove_contact.html")]
+struct RemovePage {
+    page: Layout,
+    id: String,
+    name: String,
+}
+
+async fn ask_remove(ctx: Ctx, Id(id): Id<IdentityId>, query: Query) -> Outcome<Response> {
+    let name = who(&ctx.node().contact(id)?).name;
+    html(&RemovePage {
+        page: ctx
+            .layout(Nav::Contacts, format!("Remove {name}"), &query)?
+            .below(format!("/contacts/{id}")),
+        id: id.to_string(),
+        name,
+    })
+}
+
+async fn remove(ctx: Ctx, Id(id): Id<IdentityId>, Form(_): Form) -> Outcome<Response> {
+    ctx.node().remove_contact(id).await?;
+    Ok(redirect("/contacts?done=removed"))
+}

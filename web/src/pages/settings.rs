@@ -1,0 +1,131 @@
+//! The own name, storage, signed-in browsers and the API's token.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    Router,
+    response::Response,
+    routing::{get, post},
+};
+
+use super::{
+    Ctx, Layout, Nav, again, form::Form, html, misfit, redirect, sign_in::forget_cookie,
+    when::When, words,
+};
+use crate::{
+    App,
+    api::extract::{Name, Query},
+    fault::{Fault, Outcome},
+};
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/settings", get(show))
+        .route("/settings/name", post(rename))
+        .route("/settings/sessions/{session}/end", post(end_session))
+        .route("/sign-out", post(sign_out))
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct SettingsPage {
+    page: Layout,
+    name: String,
+    error: Option<String>,
+    identity: String,
+    device: String,
+    version: &'static str,
+    entries: u64,
+    spaces: u64,
+    contacts: u64,
+    disk: String,
+    data_dir: String,
+    sessions: Vec<SessionView>,
+}
+
+struct SessionView {
+    name: String,
+    agent: String,
+    since: When,
+    seen: When,
+    current: bool,
+}
+
+fn page(ctx: &Ctx, query: &Query, typed: Option<(String, String)>) -> Outcome<Response> {
+    let status = ctx.node().status()?;
+    let me = status.identity;
+    let (name, error) = match typed {
+        Some((name, error)) => (name, Some(error)),
+        None => (
+            me.as_ref().map(|me| me.name.clone()).unwrap_or_default(),
+            None,
+        ),
+    };
+    let current = ctx.session.name();
+    html(&SettingsPage {
+        page: ctx.layout(Nav::Settings, "Settings", query)?.below("/"),
+        name,
+        error,
+        identity: me.map(|me| me.id.to_string()).unwrap_or_default(),
+        device: status
+            .device
+            .map(|device| device.to_string())
+            .unwrap_or_default(),
+        version: status.version,
+        entries: status.counts.entries,
+        spaces: status.counts.spaces,
+        contacts: status.counts.contacts,
+        disk: words::bytes(status.counts.disk_bytes),
+        data_dir: ctx.node().data_dir().display().to_string(),
+        sessions: ctx
+            .app
+            .sessions()
+            .list()
+            .into_iter()
+            .map(|session| SessionView {
+                current: session.name() == current,
+                name: session.name(),
+                since: When::of(session.since, ctx.now),
+                seen: When::of(session.seen, ctx.now),
+                agent: session.agent,
+            })
+            .collect(),
+    })
+}
+
+async fn show(ctx: Ctx, query: Query) -> Outcome<Response> {
+    page(&ctx, &query, None)
+}
+
+async fn rename(ctx: Ctx, query: Query, Form(fields): Form) -> Outcome<Response> {
+    let name = fields.get("name");
+    match ctx.node().rename(&name).await {
+        Ok(_) => Ok(redirect("/settings?done=saved")),
+        Err(error) => {
+            let typed = (name, misfit(error)?);
+            Ok(again(page(&ctx, &query, Some(typed))?))
+        }
+    }
+}
+
+async fn end_session(ctx: Ctx, Name(name): Name, Form(_): Form) -> Outcome<Response> {
+    if !ctx.app.sessions().end(&name) {
+        return Err(Fault::not_found("this session"));
+    }
+    if name == ctx.session.name() {
+        return Ok(signed_out(&ctx));
+    }
+    Ok(redirect("/settings?done=revoked"))
+}
+
+async fn sign_out(ctx: Ctx, Form(_): Form) -> Outcome<Response> {
+    ctx.app.sessions().end(&ctx.session.name());
+    Ok(signed_out(&ctx))
+}
+
+fn signed_out(ctx: &Ctx) -> Response {
+    let mut response = redirect("/");
+    forget_cookie(&mut response, &ctx.app.cookie);
+    response
+}

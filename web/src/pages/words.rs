@@ -1,0 +1,102 @@
+//! Texts of people and figures of machines, made fit for a page.
+
+/// A name of a person or a space, without what could hide, turn or stretch what stands around it.
+pub(crate) fn name(text: &str) -> String {
+    let visible: String = text.chars().filter(|&c| !is_invisible(c)).collect();
+    let words: Vec<_> = visible.split_whitespace().collect();
+    if words.is_empty() {
+        "(no name)".to_owned()
+    } else {
+        words.join(" ")
+    }
+}
+
+/// The first `max` characters in one line.
+pub(crate) fn excerpt(text: &str, max: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let short: String = line.chars().take(max).collect();
+    if short.len() < line.len() {
+        format!("{}…", short.trim_end())
+    } else {
+        short
+    }
+}
+
+/// A text as a Markdown quotation with an empty line after it.
+pub(crate) fn quotation(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| format!("> {line}")).collect();
+    format!("{}\n\n", lines.join("\n"))
+}
+
+/// A title, or what to say where there is none.
+pub(crate) fn title(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() {
+        "(the beginning hasn't arrived yet)".to_owned()
+    } else {
+        text.chars().filter(|&c| !is_invisible(c)).collect()
+    }
+}
+
+/// Bytes in a unit that fits.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
+    let mut unit = 0;
+    let mut tenths = count.saturating_mul(10);
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        tenths /= 1_000;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).unwrap_or(&"");
+    if unit == 0 || tenths >= 1_000 {
+        format!("{} {name}", tenths / 10)
+    } else {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    }
+}
+
+/// Control characters, and those by which one text can turn or hide another (Unicode's bidirectional
+/// controls and zero-width characters). The joiner stays: families of emoji need it.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{00ad}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_hide_and_turn_nothing() {
+        assert_eq!(name("  Ana \t\n Berg "), "Ana Berg");
+        assert_eq!(name("A\u{202e}na\u{200b}\u{0}"), "Ana");
+        assert_eq!(name("\u{200b}\u{2066}"), "(no name)");
+        assert_eq!(name("أمل 👩‍👧"), "أمل 👩‍👧");
+    }
+
+    #[test]
+    fn texts_are_shortened_and_quoted() {
+        assert_eq!(excerpt("a\nb  c", 10), "a b c");
+        assert_eq!(excerpt("héllo wörld", 6), "héllo…");
+        assert_eq!(quotation("a\n\nb"), "> a\n> \n> b\n\n");
+        assert_eq!(title("  "), "(the beginning hasn't arrived yet)");
+    }
+
+    #[test]
+    fn bytes_are_rounded() {
+        for (count, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1_000, "1.0 kB"),
+            (12_345, "12.3 kB"),
+            (123_456, "123 kB"),
+            (5_000_000_000, "5.0 GB"),
+            (u64::MAX, "1844674 TB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+}
