@@ -46,11 +46,16 @@ pub fn may_dial(addr: SocketAddr, internet: Internet) -> bool {
     let unicast = !ip.is_unspecified()
         && !ip.is_multicast()
         && !matches!(ip, IpAddr::V4(ip) if ip.is_broadcast() || ip.octets()[0] == 0);
-    let reach = match internet {
-        Internet::Off => matches!(kind(ip), PathKind::Loopback | PathKind::Lan),
+    addr.port() != 0 && unicast && may_answer(addr, internet)
+}
+
+/// Whether packets from `addr` are answered with the internet link as given.
+#[must_use]
+pub fn may_answer(addr: SocketAddr, internet: Internet) -> bool {
+    match internet {
+        Internet::Off => matches!(kind(addr.ip()), PathKind::Loopback | PathKind::Lan),
         Internet::Direct | Internet::Relay => true,
-    };
-    addr.port() != 0 && unicast && reach
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +86,7 @@ mod tests {
         ] {
             assert_eq!(kind(addr(text).ip()), expected, "{text}");
             assert!(may_dial(addr(text), Internet::Off), "{text}");
+            assert!(may_answer(addr(text), Internet::Off), "{text}");
         }
         for text in [
             "9.255.255.255:1",
@@ -99,6 +105,8 @@ mod tests {
         ] {
             assert_eq!(kind(addr(text).ip()), PathKind::Internet, "{text}");
             assert!(!may_dial(addr(text), Internet::Off), "{text}");
+            assert!(!may_answer(addr(text), Internet::Off), "{text}");
+            assert!(may_answer(addr(text), Internet::Direct), "{text}");
             assert!(may_dial(addr(text), Internet::Direct), "{text}");
             assert!(may_dial(addr(text), Internet::Relay), "{text}");
         }

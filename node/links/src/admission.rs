@@ -48,6 +48,9 @@ pub enum Refusal {
     /// A protocol that this endpoint doesn't speak.
     #[error("unknown protocol")]
     UnknownProtocol,
+    /// It came from the internet, whose link is off.
+    #[error("the internet link is off")]
+    Outside,
     /// A dial that the node didn't ask for; gossip tries this for addresses it was told.
     #[error("nobody here asked for this connection")]
     Unasked,
@@ -60,9 +63,11 @@ impl Refusal {
         match self {
             Self::NotHybrid => CloseCode::NotHybrid,
             Self::MeetBusy | Self::MeetTooOften => CloseCode::Busy,
-            Self::NotPermitted | Self::MeetClosed | Self::UnknownProtocol | Self::Unasked => {
-                CloseCode::Refused
-            }
+            Self::NotPermitted
+            | Self::MeetClosed
+            | Self::UnknownProtocol
+            | Self::Outside
+            | Self::Unasked => CloseCode::Refused,
         }
     }
 }
@@ -91,6 +96,8 @@ pub struct RefusalCounts {
     pub not_hybrid: u64,
     /// [`Refusal::UnknownProtocol`].
     pub unknown_protocol: u64,
+    /// [`Refusal::Outside`].
+    pub outside: u64,
     /// [`Refusal::Unasked`].
     pub unasked: u64,
     /// Gossip events that named an endpoint other than the pair's peer, dropped.
@@ -107,6 +114,7 @@ impl RefusalCounts {
             + self.meet_too_often
             + self.not_hybrid
             + self.unknown_protocol
+            + self.outside
             + self.unasked
             + self.foreign_gossip
     }
@@ -119,6 +127,7 @@ impl RefusalCounts {
             Refusal::MeetTooOften => &mut self.meet_too_often,
             Refusal::NotHybrid => &mut self.not_hybrid,
             Refusal::UnknownProtocol => &mut self.unknown_protocol,
+            Refusal::Outside => &mut self.outside,
             Refusal::Unasked => &mut self.unasked,
         };
         *count += 1;

@@ -5,13 +5,17 @@ mod bind;
 mod error;
 
 use std::{
-    collections::BTreeSet, net::SocketAddr, pin::Pin, str::FromStr, sync::Arc, time::Duration,
+    collections::BTreeSet, fmt, net::SocketAddr, pin::Pin, str::FromStr, sync::Arc, time::Duration,
 };
 
 use iroh::{Endpoint, EndpointAddr, RelayUrl, TransportAddr, Watcher as _};
 use n0_future::{Stream, StreamExt};
 use proto::{EndpointId, limits};
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::error::{DialError, Error};
@@ -27,6 +31,11 @@ use crate::{
 /// How long a dial may take, lookup and handshake together. A handshake takes two round trips,
 /// so this bears a link of two seconds; the caller tries again with backoff.
 pub const DIAL_WAIT: Duration = Duration::from_secs(5);
+/// How long a dial goes unanswered before older connections with the same remote that heard
+/// nothing meanwhile count as dead. iroh sends a handshake only to the address that such a
+/// connection uses, so a remote that died and came back at another port could not be reached
+/// until they time out. By then two or three first packets were sent.
+pub const SILENCE_WAIT: Duration = Duration::from_millis(2_500);
 /// Admitted connections that wait for somebody to take them. Every contact of a busy node may
 /// call at once after a power cut; the rest wait [`accept::HAND_OVER_WAIT`] and call again.
 pub const ARRIVALS_MAX: usize = 64;
@@ -43,12 +52,11 @@ pub enum Arrival {
 }
 
 /// The device's endpoint. Clones share it; it closes with [`Links::shutdown`] or the last clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Links {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     endpoint: Endpoint,
     id: EndpointId,
@@ -78,7 +86,7 @@ impl Links {
             live: live.clone(),
             door: Door::Main,
         };
-        let endpoint = bind::open(&config, &config.secret, &Protocol::ALL, gate).await?;
+        let endpoint = bind::open(&config, &config.secret, gate).await?;
         let id = EndpointId(*endpoint.id().as_bytes());
         let (arrivals, receiver) = mpsc::channel(ARRIVALS_MAX);
         let stop = CancellationToken::new();
@@ -88,6 +96,7 @@ impl Links {
             id,
             admission: admission.clone(),
             door: Door::Main,
+            internet: config.internet,
             pairs: Some(pairs.clone()),
             arrivals,
         };
@@ -180,6 +189,12 @@ impl Links {
         self.inner.live.cut(remote, CloseCode::Refused);
     }
 
+    /// What is open with an endpoint now: each connection's protocol, oldest first.
+    #[must_use]
+    pub fn open_with(&self, remote: EndpointId) -> Vec<Protocol> {
+        self.inner.live.lock().open_with(remote)
+    }
+
     /// Opens a second endpoint with a key of its own for a many-use invite. It accepts meets
     /// from anybody, within the same bounds, and delivers them into the same channel.
     ///
@@ -196,13 +211,14 @@ impl Links {
         for addr in &mut config.bind {
             addr.set_port(0);
         }
-        let endpoint = bind::open(&config, &secret, &[Protocol::Meet], gate).await?;
+        let endpoint = bind::open(&config, &secret, gate).await?;
         let id = EndpointId(*endpoint.id().as_bytes());
         let acceptor = accept::Acceptor {
             endpoint: endpoint.clone(),
             id,
             admission: inner.admission.clone(),
             door: Door::Temporary,
+            internet: config.internet,
             pairs: None,
             arrivals: inner.arrivals.upgrade().ok_or(Error::Closed)?,
         };
@@ -239,6 +255,12 @@ impl Links {
     /// What a gossip keeper needs to dial again, without keeping the endpoint alive.
     pub(crate) fn dialer(&self) -> WeakDialer {
         WeakDialer(Arc::downgrade(&self.inner))
+    }
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Links({:?})", self.inner.id)
     }
 }
 
@@ -292,7 +314,17 @@ impl Inner {
         }
         let target = EndpointAddr::from_parts(id, targets);
         let connect = self.endpoint.connect(target, protocol.alpn());
-        let (result, refusal) = gate::asked(timeout(DIAL_WAIT, connect)).await;
+        let heard = self.live.heard(to);
+        let dial = gate::asked(timeout(DIAL_WAIT, connect));
+        tokio::pin!(dial);
+        let answer = tokio::select! {
+            answer = &mut dial => answer,
+            () = sleep(SILENCE_WAIT) => {
+                self.live.cut_silent(to, &heard);
+                dial.await
+            }
+        };
+        let (result, refusal) = answer;
         match (result, refusal) {
             (_, Some(refusal)) => Err(DialError::NotAllowed(refusal)),
             (Err(_elapsed), None) => Err(DialError::TimedOut),
@@ -348,7 +380,6 @@ impl AddrWatch {
 }
 
 /// A many-use invite's endpoint. Dropping it closes it and the meets that came through it.
-#[derive(Debug)]
 pub struct TemporaryEndpoint {
     endpoint: Endpoint,
     id: EndpointId,
@@ -375,5 +406,11 @@ impl TemporaryEndpoint {
         let Self { _stop, task, .. } = self;
         drop(_stop);
         let _ = timeout(SHUTDOWN_WAIT, task).await;
+    }
+}
+
+impl fmt::Debug for TemporaryEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TemporaryEndpoint({:?})", self.id)
     }
 }

@@ -63,7 +63,6 @@ pub(crate) fn prefix(frame: &Bytes) -> [u8; PREFIX_BYTES] {
 }
 
 /// Reads frames from a stream: [`Self::next_len`], then [`Self::body`], in turn.
-#[derive(Debug)]
 pub(crate) struct FrameReader {
     stream: RecvStream,
     max: usize,

@@ -135,3 +135,34 @@ impl EndpointHooks for Gate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use iroh::EndpointAddr;
+
+    use super::*;
+    use crate::{Config, EndpointSecret, Internet, Links};
+
+    #[tokio::test]
+    async fn a_dial_that_nobody_asked_for_is_refused_even_to_a_contact() {
+        let admission = Admission::new();
+        let config = |seed| Config {
+            secret: EndpointSecret::from_bytes([seed; 32]),
+            bind: vec!["127.0.0.1:0".parse().unwrap()],
+            internet: Internet::Off,
+            relays: Vec::new(),
+        };
+        let (a, _) = Links::bind(config(1), admission.clone()).await.unwrap();
+        let (b, _) = Links::bind(config(2), Admission::new()).await.unwrap();
+        admission.permit(b.id());
+        let target = EndpointAddr::new(b.endpoint().id()).with_ip_addr(b.bound()[0]);
+        for protocol in Protocol::ALL {
+            let dial = a.endpoint().connect(target.clone(), protocol.alpn());
+            assert!(dial.await.is_err(), "{protocol:?}");
+        }
+        assert_eq!(admission.refused().unasked, 3);
+        let (result, refusal) = asked(a.endpoint().connect(target, b"another/1")).await;
+        assert!(result.is_err());
+        assert_eq!(refusal, Some(Refusal::UnknownProtocol));
+    }
+}

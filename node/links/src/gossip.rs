@@ -16,7 +16,7 @@ mod inbox;
 mod keeper;
 mod pairs;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use iroh_gossip::{Gossip, TopicId, api::GossipSender, proto::HyparviewConfig};
@@ -44,7 +44,7 @@ const VIEW_MAX: usize = 2;
 const SHUFFLE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// What happened on a pair's topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum PairEvent {
     /// The peer is there: hints arrive from now on.
     Up,
@@ -54,6 +54,17 @@ pub enum PairEvent {
     Message(Bytes),
     /// Hints were lost, because they came faster than they were taken.
     Lagged,
+}
+
+impl fmt::Debug for PairEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up => f.write_str("Up"),
+            Self::Down => f.write_str("Down"),
+            Self::Message(hint) => write!(f, "Message({} bytes)", hint.len()),
+            Self::Lagged => f.write_str("Lagged"),
+        }
+    }
 }
 
 /// A hint was not sent, or the topic not opened.

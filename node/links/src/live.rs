@@ -55,6 +55,24 @@ impl Live {
         open.len()
     }
 
+    /// The datagrams that each open connection with `remote` has received, by its stable id.
+    pub(crate) fn heard(&self, remote: EndpointId) -> HashMap<usize, u64> {
+        let open = self.lock().open(remote);
+        open.iter()
+            .map(|conn| (conn.stable_id(), datagrams(conn)))
+            .collect()
+    }
+
+    /// Closes the connections with `remote` that received nothing since `before` was taken.
+    pub(crate) fn cut_silent(&self, remote: EndpointId, before: &HashMap<usize, u64>) {
+        let open = self.lock().open(remote);
+        for conn in open {
+            if before.get(&conn.stable_id()) == Some(&datagrams(&conn)) {
+                conn.close(CloseCode::Superseded.varint(), b"");
+            }
+        }
+    }
+
     /// Closes every connection.
     pub(crate) fn cut_all(&self, code: CloseCode) {
         let all = std::mem::take(&mut self.lock().of);
@@ -64,7 +82,16 @@ impl Live {
     }
 }
 
+fn datagrams(conn: &Connection) -> u64 {
+    conn.stats().udp_rx.datagrams
+}
+
 impl Register {
+    fn open(&self, remote: EndpointId) -> Vec<Connection> {
+        let entries = self.of.get(&remote).into_iter().flatten();
+        entries.filter_map(Entry::open).collect()
+    }
+
     /// Forgets what has ended and counts the incoming meets that are open.
     pub(crate) fn meets_open(&mut self) -> usize {
         let mut meets = 0;
@@ -77,6 +104,12 @@ impl Register {
             !entries.is_empty()
         });
         meets
+    }
+
+    pub(crate) fn open_with(&self, remote: EndpointId) -> Vec<Protocol> {
+        let entries = self.of.get(&remote).into_iter().flatten();
+        let open = entries.filter(|entry| entry.open().is_some());
+        open.map(|entry| entry.protocol).collect()
     }
 
     /// Enters a connection. Returns the oldest one for the same purpose if there are too many,

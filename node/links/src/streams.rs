@@ -35,9 +35,12 @@ use crate::{CloseCode, CloseReason, Connection, Protocol, frame::FrameError};
 /// The byte that begins a control stream and a meet's stream: the version of this framing. It
 /// also makes the stream known to the other side before the first frame.
 pub const STREAMS_VERSION: u8 = 1;
-/// Space lanes that one side has open at once; QUIC holds further ones back. Sixteen spaces in
-/// flight fill any link, and each open lane may hold a window of memory.
+/// Space lanes that one side can count on to have open at once; further ones wait until others
+/// have ended. Sixteen spaces in flight fill any link, and each may hold a window of memory.
 pub const SPACE_LANES_MAX: u32 = 16;
+/// The limit that QUIC is given: it announces ended streams only once they are more than an
+/// eighth of its limit, so this leaves [`SPACE_LANES_MAX`] at every moment.
+pub const QUIC_LANES_MAX: u32 = SPACE_LANES_MAX + SPACE_LANES_MAX / 8;
 /// Bytes at the beginning of a lane: channel and round.
 pub const LANE_HEADER_BYTES: usize = 8;
 /// How long the acceptor waits for the dialer's stream: a dial's time, since it opens the stream

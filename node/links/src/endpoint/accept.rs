@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Arrival, SHUTDOWN_WAIT};
 use crate::{
-    Admission, CloseCode, Connection, Protocol, Side, Verdict, admission::Door, gossip::Pairs,
+    Admission, CloseCode, Connection, Internet, Protocol, Refusal, Side, Verdict, address,
+    admission::Door, gossip::Pairs,
 };
 
 /// Handshakes at once. One costs about a millisecond of a core and some KiB.
@@ -35,6 +36,7 @@ pub(super) struct Acceptor {
     pub(super) id: EndpointId,
     pub(super) admission: Admission,
     pub(super) door: Door,
+    pub(super) internet: Internet,
     /// Where gossip connections go; a temporary endpoint has none.
     pub(super) pairs: Option<Pairs>,
     pub(super) arrivals: mpsc::Sender<Arrival>,
@@ -50,13 +52,22 @@ impl Acceptor {
                 incoming = self.endpoint.accept() => incoming,
             };
             let Some(incoming) = incoming else { break };
+            let direct = match incoming.remote_addr() {
+                IncomingAddr::Ip(addr) => Some(addr),
+                _ => None,
+            };
+            if direct.is_some_and(|addr| !address::may_answer(addr, self.internet)) {
+                // No answer at all: the internet must not even see that somebody is here.
+                self.admission.count(Refusal::Outside);
+                incoming.ignore();
+                continue;
+            }
             let Ok(permit) = room.clone().try_acquire_owned() else {
                 incoming.refuse();
                 continue;
             };
             let busy = HANDSHAKES_MAX - room.available_permits() > HANDSHAKES_UNPROVEN_MAX;
-            let direct = matches!(incoming.remote_addr(), IncomingAddr::Ip(_));
-            if busy && direct && !incoming.remote_addr_validated() {
+            if busy && direct.is_some() && !incoming.remote_addr_validated() {
                 // Fails only for an address that is proven already.
                 let _ = incoming.retry();
                 continue;

@@ -41,13 +41,12 @@ const PREFIX_BITS_V6: u8 = 64;
 pub(super) async fn open(
     config: &Config,
     secret: &EndpointSecret,
-    protocols: &[Protocol],
     gate: Gate,
 ) -> Result<Endpoint, Error> {
     let addrs = usable(&config.bind)?;
     let builder = Endpoint::builder(Empty)
         .secret_key(secret.key())
-        .alpns(protocols.iter().map(|p| p.alpn().to_vec()).collect())
+        .alpns(Protocol::ALL.iter().map(|p| p.alpn().to_vec()).collect())
         .crypto_provider(crypto::provider())
         .transport_config(transport())
         .relay_mode(relays(config)?)
@@ -72,7 +71,7 @@ fn transport() -> QuicTransportConfig {
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
         .max_concurrent_bidi_streams(VarInt::from_u32(BIDI_STREAMS_MAX))
-        .max_concurrent_uni_streams(VarInt::from_u32(streams::SPACE_LANES_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(streams::QUIC_LANES_MAX))
         .datagram_receive_buffer_size(None)
         .build()
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,13 +13,13 @@ use super::{PAIR_HINTS_MAX, PairEvent};
 
 /// Presence is kept as a state, not as queued events, so that it is never lost: a peer that went
 /// and came back while nobody looked has not changed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Inbox {
     state: Mutex<State>,
     ready: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     up: bool,
     told_up: bool,
@@ -76,6 +77,12 @@ impl Inbox {
             }
             self.ready.notified().await;
         }
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inbox({} hints)", self.lock().hints.len())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one stream of a meet connection: small frames, one after another.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use iroh::endpoint::SendStream;
@@ -39,7 +39,6 @@ pub enum MeetError {
 }
 
 /// The stream of a meet connection.
-#[derive(Debug)]
 pub struct MeetStream {
     conn: Connection,
     send: SendStream,
@@ -130,5 +129,13 @@ impl MeetStream {
             (None, FrameError::Closed(reason)) => MeetError::Closed(reason),
             (None, _) => MeetError::Truncated,
         }
+    }
+}
+
+impl fmt::Debug for MeetStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeetStream")
+            .field("conn", &self.conn)
+            .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,12 +11,10 @@ use iroh::endpoint::{ReadExactError, RecvStream};
 use proto::limits;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
+    task::{JoinSet, coop::consume_budget},
 };
 
-use super::{
-    Counts, LANE_HEADER_BYTES, Lane, Misbehaviour, SPACE_LANES_MAX, Traffic, misbehaviour,
-};
+use super::{Counts, LANE_HEADER_BYTES, Lane, Misbehaviour, QUIC_LANES_MAX, Traffic, misbehaviour};
 use crate::{
     CloseCode, CloseReason, Connection,
     frame::{FrameError, FrameReader, PREFIX_BYTES},
@@ -49,7 +48,6 @@ pub enum RecvError {
 }
 
 /// Yields frames. Dropping it stops reading.
-#[derive(Debug)]
 pub struct MeetingReceiver {
     conn: Connection,
     inbox: Arc<Inbox>,
@@ -81,6 +79,8 @@ impl MeetingReceiver {
     /// # Errors
     /// See [`RecvError`]. Frames that came before an orderly end are yielded first.
     pub async fn recv(&mut self) -> Result<(Lane, Bytes), RecvError> {
+        // A full inbox must not keep its thread from the tasks that fill and empty others.
+        consume_budget().await;
         loop {
             if let Some(result) = self.inbox.take() {
                 return result;
@@ -102,14 +102,20 @@ impl MeetingReceiver {
     }
 }
 
+impl fmt::Debug for MeetingReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeetingReceiver")
+            .field("conn", &self.conn)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A frame and the room that it takes until it is taken.
-#[derive(Debug)]
 struct Held {
     frame: Bytes,
     _room: OwnedSemaphorePermit,
 }
 
-#[derive(Debug)]
 struct Inbox {
     state: Mutex<InboxState>,
     ready: Notify,
@@ -119,7 +125,7 @@ struct Inbox {
     turn: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct InboxState {
     control: VecDeque<Held>,
     lanes: VecDeque<(u32, Held)>,
@@ -131,7 +137,7 @@ struct InboxState {
 }
 
 /// How far a channel has come.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Default, Clone, Copy)]
 struct Round {
     next: u32,
     /// Whether a stream of round `next` is being read.
@@ -280,7 +286,7 @@ impl Reader {
                         return Ok(());
                     }
                     // Only as many streams can be open, so an honest round is never further.
-                    1..SPACE_LANES_MAX => {}
+                    1..QUIC_LANES_MAX => {}
                     _ => {
                         return Err(Misbehaviour::LaneRound {
                             found: round,

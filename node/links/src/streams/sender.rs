@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -49,7 +50,6 @@ pub enum SendError {
 }
 
 /// Queues frames; it never waits. Dropping it gives up what is queued.
-#[derive(Debug)]
 pub struct MeetingSender {
     conn: Connection,
     shared: Arc<Shared>,
@@ -62,7 +62,7 @@ pub struct MeetingSender {
     counts: Counts,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     /// Bytes queued on all space lanes.
     lanes_bytes: AtomicUsize,
@@ -220,6 +220,15 @@ impl MeetingSender {
     }
 }
 
+impl fmt::Debug for MeetingSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeetingSender")
+            .field("conn", &self.conn)
+            .field("lanes", &self.lanes.len())
+            .finish_non_exhaustive()
+    }
+}
+
 async fn watch(conn: Connection, shared: Arc<Shared>) {
     conn.closed().await;
     shared.close();
@@ -233,13 +242,13 @@ impl Shared {
 }
 
 /// Frames on their way to a stream.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Queue {
     state: Mutex<QueueState>,
     ready: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct QueueState {
     frames: VecDeque<(i32, Bytes)>,
     /// Bytes of frames queued and being written.
