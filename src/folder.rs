@@ -38,6 +38,10 @@ pub(crate) struct Lock {
 
 impl Folder {
     /// The folder that was asked for, else the one that the desktop's rules name.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command reads the environment"
+    )]
     pub(crate) fn choose(asked: Option<PathBuf>) -> anyhow::Result<Self> {
         if let Some(path) = asked {
             return Self::at(&path);

@@ -8,6 +8,10 @@ use tracing_subscriber::EnvFilter;
 const VARIABLE: &str = "WAYMEET_LOG";
 
 /// Starts logging. Everything that we write is ours; the libraries below stay a step quieter.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command reads the environment"
+)]
 pub(crate) fn start(verbose: u8) {
     let levels = match verbose {
         0 => "warn",
