@@ -1,7 +1,7 @@
 //! The one place that decides who may connect.
 //!
 //! Every connection, in either direction and on every ALPN, is asked about twice: when its
-//! handshake ends (see [`crate::gate`]), and again before it is handed on. Both times the answer
+//! handshake ends (module `gate`), and again before it is handed on. Both times the answer
 //! is [`Admission`]'s, by the remote's endpoint id alone, before any application byte.
 
 use std::{
@@ -102,6 +102,8 @@ pub struct RefusalCounts {
     pub unasked: u64,
     /// Gossip events that named an endpoint other than the pair's peer, dropped.
     pub foreign_gossip: u64,
+    /// Topics that were left because the peer flooded them or sent what only a larger topic has.
+    pub abused_gossip: u64,
 }
 
 impl RefusalCounts {
@@ -117,6 +119,7 @@ impl RefusalCounts {
             + self.outside
             + self.unasked
             + self.foreign_gossip
+            + self.abused_gossip
     }
 
     const fn add(&mut self, refusal: Refusal) {
@@ -248,6 +251,10 @@ impl Admission {
 
     pub(crate) fn count_foreign_gossip(&self) {
         self.lock().refused.foreign_gossip += 1;
+    }
+
+    pub(crate) fn count_abused_gossip(&self) {
+        self.lock().refused.abused_gossip += 1;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -37,7 +37,7 @@ pub const DIAL_WAIT: Duration = Duration::from_secs(5);
 /// until they time out. By then two or three first packets were sent.
 pub const SILENCE_WAIT: Duration = Duration::from_millis(2_500);
 /// Admitted connections that wait for somebody to take them. Every contact of a busy node may
-/// call at once after a power cut; the rest wait [`accept::HAND_OVER_WAIT`] and call again.
+/// call at once after a power cut; the rest wait five seconds and call again.
 pub const ARRIVALS_MAX: usize = 64;
 /// How long closing waits for the last packets to leave.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(2);

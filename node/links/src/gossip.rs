@@ -31,7 +31,7 @@ use crate::Links;
 /// Bytes of one gossip message on the wire, iroh-gossip's default. Every message is read whole
 /// into memory before anything is known of it.
 const MESSAGE_BYTES_MAX: usize = 4096;
-/// Bytes of a hint. The rest of [`MESSAGE_BYTES_MAX`] is gossip's own: message id, scope, tags.
+/// Bytes of a hint. The rest of gossip's 4,096 is its own: message id, scope, tags.
 pub const GOSSIP_PAYLOAD_BYTES_MAX: usize = 4000;
 /// Hints that wait to be taken. Beyond it they are dropped, and the holder is told.
 pub const PAIR_HINTS_MAX: usize = 256;
@@ -247,7 +247,9 @@ impl PairSender {
 }
 
 impl PairReceiver {
-    /// What happened next; `None` when the endpoint has closed. Cancel safe.
+    /// What happened next. `None` at the end: the endpoint has closed, another topic with the
+    /// peer took over, or the peer abused this one; join no new one before the next meeting.
+    /// Cancel safe.
     pub async fn recv(&mut self) -> Option<PairEvent> {
         self.inbox.recv().await
     }

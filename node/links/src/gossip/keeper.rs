@@ -6,10 +6,11 @@ use iroh::endpoint::Connection;
 use iroh_gossip::{
     Gossip,
     api::{Event, GossipReceiver, GossipSender},
+    proto::DeliveryScope,
 };
 use n0_future::StreamExt;
 use proto::EndpointId;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{DialHint, Inbox, pairs::Registration};
@@ -25,6 +26,13 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const UP_WAIT: Duration = Duration::from_secs(10);
 /// How long leaving the topic may take.
 const LEAVE_WAIT: Duration = Duration::from_millis(500);
+
+/// Gossip's own messages that a peer may send for each connection. Joining and leaving takes
+/// about four; every one can make gossip remember endpoints, addresses or message ids that the
+/// peer invented.
+const CONTROL_PER_CONNECTION: u64 = 64;
+/// How often that is checked. A flood is stopped after this time.
+const CONTROL_CHECK: Duration = Duration::from_millis(500);
 
 pub(super) struct Keeper {
     pub(super) gossip: Gossip,
@@ -61,20 +69,41 @@ impl Keeper {
     ) {
         let mut backoff = BACKOFF_MIN;
         let mut step = self.first();
+        let mut connections = 0;
+        let mut check = interval(CONTROL_CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut code = CloseCode::Done;
         loop {
             step = tokio::select! {
                 () = stop.cancelled() => break,
+                _ = check.tick() => {
+                    if self.gossip.metrics().msgs_ctrl_recv.get()
+                        > connections * CONTROL_PER_CONNECTION
+                    {
+                        code = CloseCode::Misbehaved;
+                        break;
+                    }
+                    step
+                }
                 event = events.next() => {
                     let Some(Ok(event)) = event else { break };
+                    if is_for_many(&event) {
+                        code = CloseCode::Misbehaved;
+                        break;
+                    }
                     self.handle_event(event, step, &mut backoff)
                 }
                 conn = registration.incoming.recv() => match conn {
-                    Some(conn) => self.adopt(conn, step, None).await,
+                    Some(conn) => {
+                        connections += 1;
+                        self.adopt(conn, step, None).await
+                    }
                     // Another keeper took the peer over.
                     None => break,
                 },
                 next = self.advance(&step) => match next {
                     Next::Dialled(conn) => {
+                        connections += 1;
                         self.adopt(conn, step, Some(Instant::now() + UP_WAIT)).await
                     }
                     Next::Again => {
@@ -86,8 +115,14 @@ impl Keeper {
             };
         }
         self.inbox.close();
+        if code == CloseCode::Misbehaved {
+            tracing::debug!(peer = ?self.peer, "gossip ended: the peer abused it");
+            self.admission.count_abused_gossip();
+            drop_conn(step, code);
+            return;
+        }
         let _ = timeout(LEAVE_WAIT, self.gossip.shutdown()).await;
-        drop_conn(step, CloseCode::Done);
+        drop_conn(step, code);
     }
 
     fn first(&self) -> Step {
@@ -203,6 +238,11 @@ impl Keeper {
             }
         }
     }
+}
+
+/// Whether a hint came for passing on, which our side never sends and gossip keeps for a while.
+fn is_for_many(event: &Event) -> bool {
+    matches!(event, Event::Received(message) if message.scope != DeliveryScope::Neighbors)
 }
 
 enum Next {

@@ -198,6 +198,37 @@ async fn a_peer_cannot_make_us_dial_whom_it_names() {
 }
 
 #[tokio::test]
+async fn a_flood_of_inventions_ends_the_topic() {
+    let a = Node::start(1).await;
+    let peer = Stranger::start(9).await;
+    a.admission.permit(peer.id());
+    let message_for_many = {
+        // Plumtree's gossip with its id, the content, and the scope `Swarm` at round 0.
+        let id = blake3::hash(b"x");
+        [&[1, 0][..], id.as_bytes(), &[1], b"x", &[0, 0]].concat()
+    };
+    let shuffle_replies = vec![vec![0, 3, 0]; 200];
+    for messages in [vec![message_for_many], shuffle_replies] {
+        let mut topic = a.links.pair_topic(TOPIC, peer.id(), None).await.unwrap();
+        let conn = peer.dial(a.addr(), Protocol::Gossip).await;
+        let mut frames: Vec<&[u8]> = vec![&TOPIC, &[0, 0, 0]];
+        frames.extend(messages.iter().map(Vec::as_slice));
+        let _stream = by_hand(&conn, &frames).await;
+        within("the end", async {
+            while let Some(event) = topic.recv().await {
+                assert!(!matches!(event, PairEvent::Message(_)));
+            }
+        })
+        .await;
+        assert_eq!(
+            crate::support::close_code(&conn).await,
+            u64::from(links::CloseCode::Misbehaved.code())
+        );
+    }
+    assert_eq!(a.admission.refused().abused_gossip, 2);
+}
+
+#[tokio::test]
 async fn garbage_on_a_gossip_stream_harms_only_its_connection() {
     let (a, b) = pair().await;
     let mut at_a = topic(&a, &b, true).await;

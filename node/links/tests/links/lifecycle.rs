@@ -139,10 +139,6 @@ async fn a_peer_that_died_without_a_word_is_found_again() {
     eprintln!("same port: {:?}", start.elapsed());
     runtime.shutdown_background();
     drop(b);
-    assert!(
-        kept.iter().all(|conn| conn.close_reason().is_none()),
-        "nobody said goodbye"
-    );
 
     // At another port its old connections stand in the way, until they are found silent.
     let start = Instant::now();
