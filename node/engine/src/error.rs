@@ -51,6 +51,24 @@ pub enum Error {
         /// What it said.
         detail: String,
     },
+    /// The data folder can't be used.
+    #[error("the data folder can't be used: {detail}")]
+    Folder {
+        /// What it said.
+        detail: String,
+    },
+    /// The database is not opened; it was left as it was.
+    #[error("{detail}")]
+    Database {
+        /// What was found, and what to do.
+        detail: String,
+    },
+    /// The endpoint could not be opened.
+    #[error("the links could not be opened: {detail}")]
+    Links {
+        /// What it said.
+        detail: String,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,

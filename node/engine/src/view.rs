@@ -520,9 +520,9 @@ pub struct Conversation {
 #[derive(Debug, Clone)]
 pub enum News {
     /// A thread or article with something unread, or newly active.
-    Topic(Topic),
+    Topic(Box<Topic>),
     /// A conversation with unread messages.
-    Conversation(Conversation),
+    Conversation(Box<Conversation>),
 }
 
 /// A search hit.

@@ -1,0 +1,351 @@
+//! Forums, blogs and conversations as wholes: making, offering, accepting, leaving, listing.
+
+use std::sync::Arc;
+
+use proto::{
+    IdentityId, SpaceId,
+    admission::Chain,
+    limits::DESCRIPTION_CHARS_MAX,
+    space::{Descriptor, SpaceKind as Kind},
+    text,
+};
+
+use super::{Node, page_of, start::checked_name};
+use crate::{
+    Error, Result, clock,
+    error::invalid,
+    event::EventKind,
+    events::About,
+    files,
+    inner::Inner,
+    records::{self, ContactState, OfferState},
+    spaces::{self, Written},
+    view::{Blog, Fork, Forum, Member, Offer, Page, PageQuery, SpaceKind},
+};
+
+impl Inner {
+    /// Tells pages, tools and meetings of an own entry.
+    pub(crate) fn tell_written(self: &Arc<Self>, written: &Written) {
+        let about = About {
+            subject: Some(written.id.to_string()),
+            space: Some(written.space),
+            topic: written.topic.map(|topic| topic.to_string()),
+            contact: Some(written.author),
+        };
+        self.tell_meetings(written.space, written.device, written.first, None);
+        self.events.emit(EventKind::Entry, about);
+    }
+}
+
+impl Node {
+    /// Forums by name.
+    ///
+    /// # Errors
+    /// [`Error::NotSetUp`], [`Error::Invalid`] for a bad cursor.
+    pub fn forums(&self, query: &PageQuery) -> Result<Page<Forum>> {
+        self.0.ready()?;
+        let snapshot = self.0.store.read()?;
+        let mut forums = Vec::new();
+        for space in snapshot.spaces()?.iter().filter(|space| space.kind == Kind::Forum) {
+            forums.push(self.shown_forum(&snapshot, space)?);
+        }
+        forums.sort_by_key(|forum| (forum.name.to_lowercase(), forum.id));
+        page_of(forums, query)
+    }
+
+    /// One forum.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn forum(&self, id: SpaceId) -> Result<Forum> {
+        self.0.ready()?;
+        let snapshot = self.0.store.read()?;
+        let space = snapshot.space(id)?.filter(|space| space.kind == Kind::Forum);
+        self.shown_forum(&snapshot, &space.ok_or(Error::NotFound { what: "the forum" })?)
+    }
+
+    fn shown_forum(&self, snapshot: &store::Snapshot, space: &store::Space) -> Result<Forum> {
+        let descriptor = space.descriptor.as_ref().ok_or(Error::NotFound { what: "the forum" })?;
+        let mut forks = Vec::new();
+        for fork in snapshot.forks(space.id)? {
+            forks.push(Fork { author: self.person(snapshot, fork.author)?, device: fork.device, seq: fork.seq });
+        }
+        Ok(Forum {
+            id: space.id,
+            name: descriptor.name.clone(),
+            description: descriptor.description.clone(),
+            creator: self.person(snapshot, descriptor.creator)?,
+            unread: space.counts.unread,
+            threads: space.counts.topics,
+            entries: space.counts.entries,
+            last_activity_ms: space.last_activity,
+            forks,
+        })
+    }
+
+    /// Makes a forum that nobody else knows of.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::Conflict`] where there are too many spaces.
+    pub async fn create_forum(&self, name: &str, description: &str) -> Result<Forum> {
+        let keys = self.0.ready()?;
+        let name = checked_name(name)?;
+        let description = description.trim().replace("\r\n", "\n");
+        if !text::is_text(&description, DESCRIPTION_CHARS_MAX) {
+            return Err(invalid("description", &format!("expected at most {DESCRIPTION_CHARS_MAX} characters")));
+        }
+        let descriptor = Descriptor {
+            kind: Kind::Forum,
+            name,
+            description,
+            creator: keys.identity.id(),
+            onward: true,
+            salt: *files::random_seed(),
+        };
+        let (id, now) = (descriptor.id(), clock::now());
+        self.0
+            .store
+            .write(move |txn| {
+                txn.create_space(spaces::described(&descriptor, Chain::root(), now))?;
+                records::bump_revs(txn)
+            })
+            .await?;
+        self.0.tell_audience();
+        self.0.events.emit(EventKind::Sync, About { space: Some(id), ..About::default() });
+        self.forum(id)
+    }
+
+    /// Who is in a forum or blog and who let them in, creator first, depth first; then contacts
+    /// who were offered it and haven't answered.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn members(&self, id: SpaceId) -> Result<Vec<Member>> {
+        self.0.ready()?;
+        let snapshot = self.0.store.read()?;
+        let space = snapshot.space(id)?.filter(|space| space.descriptor.is_some());
+        let space = space.ok_or(Error::NotFound { what: "the space" })?;
+        let creator = space.descriptor.as_ref().map(|descriptor| descriptor.creator);
+        let mut rows = snapshot.members(id)?;
+        if let Some(creator) = creator
+            && !rows.iter().any(|row| row.identity == creator)
+        {
+            rows.push(store::Member { identity: creator, inviter: None, depth: 0, entries: 0 });
+        }
+        let mut members = Vec::new();
+        let mut open: Vec<IdentityId> = rows.iter().filter(|row| row.inviter.is_none()).map(|row| row.identity).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            if let Some(row) = rows.iter().find(|row| row.identity == id) {
+                members.push(self.shown_member(&snapshot, row)?);
+            }
+            open.extend(rows.iter().filter(|row| row.inviter == Some(id)).map(|row| row.identity));
+        }
+        // Whose inviter wrote nothing stands at the end of the tree, with the inviter's name.
+        for row in rows.iter().filter(|row| !seen.contains(&row.identity)) {
+            members.push(self.shown_member(&snapshot, row)?);
+        }
+        for contact in records::offered_to(&snapshot, id)? {
+            if !rows.iter().any(|row| row.identity == contact) {
+                let admitted_by = self.0.keys().map(|keys| self.person(&snapshot, keys.identity.id())).transpose()?;
+                members.push(Member { person: self.person(&snapshot, contact)?, admitted_by, depth: 0, entries: 0, offered: true });
+            }
+        }
+        Ok(members)
+    }
+
+    fn shown_member(&self, snapshot: &store::Snapshot, row: &store::Member) -> Result<Member> {
+        Ok(Member {
+            person: self.person(snapshot, row.identity)?,
+            admitted_by: row.inviter.map(|inviter| self.person(snapshot, inviter)).transpose()?,
+            depth: row.depth,
+            entries: row.entries,
+            offered: false,
+        })
+    }
+
+    /// Offers a forum or a blog to a contact. Offering again does no harm.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotAllowed`] where its owner forbids it.
+    pub async fn offer(&self, id: SpaceId, contact: IdentityId) -> Result<()> {
+        let keys = self.0.ready()?;
+        {
+            let snapshot = self.0.store.read()?;
+            let space = snapshot.space(id)?.ok_or(Error::NotFound { what: "the space" })?;
+            let descriptor = space.descriptor.as_ref().ok_or_else(|| Error::NotAllowed { detail: "a conversation can't be offered".into() })?;
+            if !descriptor.onward && descriptor.creator != keys.identity.id() {
+                return Err(Error::NotAllowed { detail: "its owner doesn't want it to be offered on".into() });
+            }
+            let row = records::contact(&snapshot, contact)?.filter(|row| row.state == ContactState::Ready);
+            row.ok_or(Error::NotFound { what: "the contact" })?;
+        }
+        self.0
+            .store
+            .write(move |txn| {
+                let space = txn.space(id)?.ok_or(store::Error::UnknownSpace)?;
+                if let Some(mut row) = records::contact(txn, contact)? {
+                    row.rev += 1;
+                    records::put_contact(txn, contact, &row)?;
+                }
+                spaces::put_offer(txn, &keys, &space, contact)
+            })
+            .await?;
+        self.0.tell_audience();
+        self.0.events.emit(EventKind::Offer, About { space: Some(id), contact: Some(contact), ..About::default() });
+        Ok(())
+    }
+
+    /// Offers that wait for our answer, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::NotSetUp`].
+    pub fn offers(&self) -> Result<Vec<Offer>> {
+        self.0.ready()?;
+        let snapshot = self.0.store.read()?;
+        let mut offers = Vec::new();
+        for row in records::offers_in(&snapshot)?.into_iter().filter(|row| row.state == OfferState::Waiting) {
+            let Ok(descriptor) = Descriptor::decode(&row.descriptor) else {
+                continue;
+            };
+            offers.push(Offer {
+                id: row.id.clone(),
+                space: row.space,
+                kind: if descriptor.kind == Kind::Blog { SpaceKind::Blog } else { SpaceKind::Forum },
+                name: descriptor.name,
+                description: descriptor.description,
+                creator: self.person(&snapshot, descriptor.creator)?,
+                from: self.person(&snapshot, row.from)?,
+                received_ms: row.received,
+            });
+        }
+        offers.sort_by_key(|offer| (offer.received_ms, offer.id.clone()));
+        Ok(offers)
+    }
+
+    /// Takes an offered space; its content follows when a contact who has it is met.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Conflict`] where there are too many spaces.
+    pub async fn accept_offer(&self, id: &str) -> Result<SpaceId> {
+        self.0.ready()?;
+        let (id, now) = (id.to_owned(), clock::now());
+        let accepted = self
+            .0
+            .store
+            .write(move |txn| {
+                let rows = records::offers_in(txn)?;
+                let Some(row) = rows.iter().find(|row| row.id == id && row.state == OfferState::Waiting) else {
+                    return Ok(None);
+                };
+                let (Ok(descriptor), Ok(chain)) = (Descriptor::decode(&row.descriptor), Chain::decode(&row.chain)) else {
+                    return Ok(None);
+                };
+                if txn.space(row.space)?.is_none() {
+                    records::set_left(txn, row.space, false)?;
+                    txn.create_space(spaces::described(&descriptor, chain, now))?;
+                    records::bump_revs(txn)?;
+                }
+                for same in rows.iter().filter(|same| same.space == row.space) {
+                    records::remove_offer_in(txn, &same.id)?;
+                }
+                Ok(Some((row.space, row.from)))
+            })
+            .await?;
+        let (space, from) = accepted.ok_or(Error::NotFound { what: "the offer" })?;
+        self.0.tell_audience();
+        self.0.events.emit(EventKind::Offer, About { space: Some(space), contact: Some(from), ..About::default() });
+        Ok(space)
+    }
+
+    /// Says no to an offer. The other side isn't told; it may offer again.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn decline_offer(&self, id: &str) -> Result<()> {
+        self.0.ready()?;
+        let row_id = id.to_owned();
+        let declined = self.0.store.write(move |txn| records::decline_offer(txn, &row_id)).await?;
+        if !declined {
+            return Err(Error::NotFound { what: "the offer" });
+        }
+        self.0.events.emit(EventKind::Offer, About { subject: Some(id.to_owned()), ..About::default() });
+        Ok(())
+    }
+
+    /// Leaves a forum or somebody's blog: its content is deleted here.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotAllowed`] for the own blog and for conversations.
+    pub async fn leave(&self, id: SpaceId) -> Result<()> {
+        let keys = self.0.ready()?;
+        {
+            let snapshot = self.0.store.read()?;
+            let space = snapshot.space(id)?.ok_or(Error::NotFound { what: "the space" })?;
+            let own_blog = spaces::own_blog(&snapshot, keys.identity.id())?.is_some_and(|blog| blog.id == id);
+            match space.kind {
+                Kind::Blog if own_blog => return Err(Error::NotAllowed { detail: "your own blog can't be left".into() }),
+                Kind::Conversation => {
+                    return Err(Error::NotAllowed { detail: "a conversation ends with its contact: remove the contact".into() });
+                }
+                _ => {}
+            }
+        }
+        self.0
+            .store
+            .write(move |txn| {
+                txn.leave_space(id)?;
+                records::set_left(txn, id, true)?;
+                records::withdraw_offers(txn, id)?;
+                records::bump_revs(txn)
+            })
+            .await?;
+        self.0.tell_audience();
+        self.0.events.emit(EventKind::Sync, About { space: Some(id), ..About::default() });
+        Ok(())
+    }
+
+    /// Blogs: the own one first, then by name.
+    ///
+    /// # Errors
+    /// [`Error::NotSetUp`], [`Error::Invalid`] for a bad cursor.
+    pub fn blogs(&self, query: &PageQuery) -> Result<Page<Blog>> {
+        self.0.ready()?;
+        let snapshot = self.0.store.read()?;
+        let mut blogs = Vec::new();
+        for space in snapshot.spaces()?.iter().filter(|space| space.kind == Kind::Blog) {
+            blogs.push(self.shown_blog(&snapshot, space)?);
+        }
+        blogs.sort_by_key(|blog| (!blog.own, blog.name.to_lowercase(), blog.id));
+        page_of(blogs, query)
+    }
+
+    /// One blog.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn blog(&self, id: SpaceId) -> Result<Blog> {
+        self.0.ready()?;
+        let snapshot = self.0.store.read()?;
+        let space = snapshot.space(id)?.filter(|space| space.kind == Kind::Blog);
+        self.shown_blog(&snapshot, &space.ok_or(Error::NotFound { what: "the blog" })?)
+    }
+
+    fn shown_blog(&self, snapshot: &store::Snapshot, space: &store::Space) -> Result<Blog> {
+        let descriptor = space.descriptor.as_ref().ok_or(Error::NotFound { what: "the blog" })?;
+        let author = self.person(snapshot, descriptor.creator)?;
+        let own = self.0.keys().is_some_and(|keys| keys.identity.id() == descriptor.creator);
+        Ok(Blog {
+            id: space.id,
+            name: author.name.clone(),
+            author,
+            own,
+            unread: space.counts.unread,
+            articles: space.counts.topics,
+            last_activity_ms: space.last_activity,
+        })
+    }
+}

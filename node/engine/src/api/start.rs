@@ -1,0 +1,260 @@
+//! Starting, stopping, setting up, and the node in one look.
+
+use std::sync::Arc;
+
+use proto::{
+    admission::{Certificate, Chain, Role},
+    body::Body,
+    limits::NAME_CHARS_MAX,
+    space::{Descriptor, SpaceKind},
+    text,
+};
+use store::Store;
+
+use super::Node;
+use crate::{
+    Config, Error, EventId, Internet, Result, Subscription, adding, clock,
+    error::invalid,
+    event::EventKind,
+    events::{About, Events},
+    files::{self, Keys},
+    inner::Inner,
+    invites, records, spaces,
+    view::{Counts, LinkKind, LinkStatus, Status},
+};
+
+/// The database in the data folder.
+const DATABASE: &str = "waymeet.redb";
+
+impl Node {
+    /// Opens what is in the folder (which is made where it is missing), opens the endpoint and
+    /// begins to look for contacts.
+    ///
+    /// # Errors
+    /// [`Error::Folder`], [`Error::Database`], [`Error::Links`], [`Error::Storage`].
+    pub async fn start(config: Config) -> Result<Self> {
+        let folder = |error: std::io::Error| Error::Folder { detail: error.to_string() };
+        let dir = config.data_dir.clone();
+        files::make_data_dir(&dir).map_err(folder)?;
+        let path = dir.join(DATABASE);
+        let opened = tokio::task::spawn_blocking(move || Store::open(&path)).await;
+        let store = opened.map_err(|_| Error::Stopping)?.map_err(|error| Error::Database { detail: error.to_string() })?;
+        let keys = Keys::load(&dir).map_err(folder)?;
+        let seed = files::endpoint_seed(&dir).map_err(folder)?;
+        let start = store.write(records::count_start).await?;
+        let keys = if records::own(&store.read()?)?.is_some() { keys } else { None };
+        let inner = Arc::new(Inner::new(config, store, Events::new(start), keys));
+        inner.open_links(&seed).await?;
+        let node = Self(inner);
+        if node.is_set_up() {
+            node.resume().await?;
+        }
+        Ok(node)
+    }
+
+    /// Starts what set-up or an earlier run left to do.
+    async fn resume(&self) -> Result<()> {
+        let (contacts, pending) = {
+            let snapshot = self.0.store.read()?;
+            (records::contacts(&snapshot)?, records::all_pending(&snapshot)?)
+        };
+        for (id, contact) in contacts {
+            if contact.state == records::ContactState::Ready {
+                let endpoints: Vec<_> = contact.devices.iter().map(|device| device.endpoint).collect();
+                self.0.begin_contact(id, &endpoints);
+            }
+        }
+        for join in pending {
+            self.0.tasks.spawn(adding::retry(self.0.clone(), join));
+        }
+        invites::reopen(&self.0).await
+    }
+
+    /// Ends everything in order: tells contacts, waits for the disk. At most a few seconds.
+    pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        self.0.events.close();
+        invites::close_all(&self.0).await;
+        if let Some(links) = self.0.links() {
+            links.shutdown().await;
+        }
+        self.0.tasks.close();
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.0.tasks.wait()).await;
+        let store = self.0.store.clone();
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+
+    /// Whether the node has an identity.
+    #[must_use]
+    pub fn is_set_up(&self) -> bool {
+        self.0.keys().is_some()
+    }
+
+    /// Gives a fresh node its identity.
+    ///
+    /// # Errors
+    /// [`Error::AlreadySetUp`], [`Error::Invalid`].
+    pub async fn set_up(&self, name: &str) -> Result<Status> {
+        let name = checked_name(name)?;
+        if let Some(own) = records::own(&self.0.store.read()?)? {
+            return Err(Error::AlreadySetUp { name: own.name });
+        }
+        let keys = Keys::create(self.0.data_dir()).map_err(|error| Error::Folder { detail: error.to_string() })?;
+        let certificate = Certificate::sign(&keys.identity, keys.device.id(), 1, Role::Main);
+        let blog = Descriptor {
+            kind: SpaceKind::Blog,
+            name: name.clone(),
+            description: String::new(),
+            creator: keys.identity.id(),
+            onward: true,
+            salt: *files::random_seed(),
+        };
+        let (now, row_name) = (clock::now(), name.clone());
+        self.0
+            .store
+            .write(move |txn| {
+                if let Some(own) = records::own(txn)? {
+                    return Ok(Some(own.name));
+                }
+                txn.create_space(spaces::described(&blog, Chain::root(), now))?;
+                records::put_own(txn, &row_name, &certificate)?;
+                Ok(None)
+            })
+            .await?
+            .map_or(Ok(()), |name| Err(Error::AlreadySetUp { name }))?;
+        self.0.set_keys(keys);
+        self.0.events.emit(EventKind::Contact, About::default());
+        self.status()
+    }
+
+    /// Changes the own display name, in every space.
+    ///
+    /// # Errors
+    /// [`Error::NotSetUp`], [`Error::Invalid`].
+    pub async fn rename(&self, name: &str) -> Result<Status> {
+        let keys = self.0.ready()?;
+        let name = checked_name(name)?;
+        let now = clock::now();
+        let written = self
+            .0
+            .store
+            .write(move |txn| {
+                let mut own = records::own(txn)?.ok_or(store::Error::Closed)?;
+                own.name.clone_from(&name);
+                records::put_own(txn, &own.name, &own.certificate)?;
+                let mut written = Vec::new();
+                for space in txn.spaces()? {
+                    if txn.frontier(space.id, keys.device.id())?.is_some_and(|feed| feed.base > 0) {
+                        written.push(spaces::append(txn, &keys, space.id, now, &Body::Profile { name: &name })?);
+                    }
+                }
+                txn.set_name_from_card(keys.identity.id(), &name)?;
+                Ok(written)
+            })
+            .await?;
+        for appended in &written {
+            self.0.tell_written(appended);
+        }
+        self.0.events.emit(EventKind::Contact, About::default());
+        self.status()
+    }
+
+    /// The node in one look.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn status(&self) -> Result<Status> {
+        let snapshot = self.0.store.read()?;
+        let keys = self.0.keys();
+        let identity = keys.as_ref().map(|keys| self.person(&snapshot, keys.identity.id())).transpose()?;
+        let online: std::collections::BTreeSet<_> = self.0.meetings().values().map(|meeting| meeting.contact).collect();
+        let mut counts = Counts { online: online.len() as u64, disk_bytes: self.0.store.disk_bytes(), ..Counts::default() };
+        counts.contacts = records::contacts(&snapshot)?.values().filter(|contact| contact.state == records::ContactState::Ready).count() as u64;
+        for space in snapshot.spaces()? {
+            counts.spaces += 1;
+            counts.entries += space.counts.entries;
+            counts.unread += space.counts.unread;
+        }
+        Ok(Status { version: env!("CARGO_PKG_VERSION"), identity, device: keys.map(|keys| keys.device.id()), links: self.links()?, counts })
+    }
+
+    /// Events after `after`, or those from now on. Begins with [`EventKind::Reset`] when `after` is too old.
+    #[must_use]
+    pub fn subscribe(&self, after: Option<EventId>) -> Subscription {
+        self.0.events.subscribe(after)
+    }
+
+    /// The links and their state.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn links(&self) -> Result<Vec<LinkStatus>> {
+        let snapshot = self.0.store.read()?;
+        let internet = self.0.internet(&snapshot)?;
+        let addrs = self.0.links().map(|links| links.addrs()).unwrap_or_default();
+        let reached = |kind: LinkKind| {
+            let meetings = self.0.meetings();
+            let contacts: std::collections::BTreeSet<_> =
+                meetings.values().filter(|meeting| meeting.link_kind() == Some(kind)).map(|meeting| meeting.contact).collect();
+            contacts.len() as u64
+        };
+        let of_kind = |kind: links::PathKind| addrs.iter().filter(|addr| links::address::kind(addr.ip()) == kind).copied().collect::<Vec<_>>();
+        let fixed = self.0.config.links.internet_fixed;
+        let status = |kind, on, state: &str, addrs, fixed_by_file| LinkStatus { kind, on, state: state.into(), addrs, contacts: reached(kind), fixed_by_file };
+        let lan = of_kind(links::PathKind::Lan);
+        let lan_state = if lan.is_empty() {
+            "no address on a local network"
+        } else {
+            "listening; contacts are dialled where they were last"
+        };
+        Ok(vec![
+            status(LinkKind::Loopback, true, "nodes on this machine", of_kind(links::PathKind::Loopback), true),
+            status(LinkKind::Lan, !lan.is_empty(), lan_state, lan, true),
+            match internet {
+                Internet::Off => status(LinkKind::Internet, false, "off: nothing outside the local network is asked or told anything", Vec::new(), fixed),
+                Internet::Direct | Internet::Relay => {
+                    status(LinkKind::Internet, true, "direct connections", of_kind(links::PathKind::Internet), fixed)
+                }
+            },
+            match internet {
+                Internet::Relay => status(LinkKind::Relay, true, "relays help where direct connections fail", Vec::new(), fixed),
+                Internet::Off | Internet::Direct => status(LinkKind::Relay, false, "off", Vec::new(), fixed),
+            },
+        ])
+    }
+
+    /// Switches the internet link and opens the endpoint anew.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where the settings file fixes it, [`Error::Links`].
+    pub async fn set_internet(&self, internet: Internet) -> Result<()> {
+        if self.0.config.links.internet_fixed {
+            return Err(Error::Conflict { detail: "the settings file sets [links] internet, which wins: change it there".into() });
+        }
+        let before = self.0.internet(&self.0.store.read()?)?;
+        if before == internet {
+            return Ok(());
+        }
+        self.0.store.write(move |txn| records::set_internet(txn, internet)).await?;
+        let seed = files::endpoint_seed(self.0.data_dir()).map_err(|error| Error::Folder { detail: error.to_string() })?;
+        self.0.open_links(&seed).await?;
+        invites::reopen(&self.0).await?;
+        self.0.events.emit(EventKind::Sync, About::default());
+        Ok(())
+    }
+
+    /// The folder that holds everything of this node.
+    #[must_use]
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.0.data_dir()
+    }
+}
+
+/// A person's or a space's name as it may be.
+pub(crate) fn checked_name(name: &str) -> Result<String> {
+    let name = name.trim();
+    if text::is_line(name, NAME_CHARS_MAX) {
+        return Ok(name.to_owned());
+    }
+    Err(invalid("name", &format!("expected 1 to {NAME_CHARS_MAX} characters without line breaks, found {}", name.chars().count())))
+}

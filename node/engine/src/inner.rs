@@ -1,0 +1,353 @@
+//! What the parts of a running node share.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use links::{Admission, Arrival, CloseCode, EndpointSecret, Links, TemporaryEndpoint};
+use proto::{
+    DeviceId, EndpointId, IdentityId, Millis, SpaceId,
+    audience::{Clearance, ContactFacts, clear},
+    card::PairSecret,
+    frame::OfferFrame,
+    space::SpaceKind,
+    verify::Reject,
+};
+use store::{Snapshot, Store};
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    adding::Waiting,
+    config::{Config, Internet},
+    error::{Error, Result},
+    event::EventKind,
+    events::{About, Events},
+    files::Keys,
+    meeting::{Agreed, Meeting},
+    records::{self, Contact, ContactState},
+    spaces,
+    supervisor::{self, Supervisor},
+    view::Exchanged,
+};
+
+/// Errors of contacts that are remembered for their pages.
+const ERRORS_MAX: usize = 1_000;
+
+/// Everything that the tasks of a node share. No lock is held over an await.
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) events: Events,
+    pub(crate) admission: Admission,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    keys: RwLock<Option<Keys>>,
+    links: RwLock<Option<Links>>,
+    meetings: Mutex<BTreeMap<EndpointId, Arc<Meeting>>>,
+    supervisors: Mutex<BTreeMap<IdentityId, Supervisor>>,
+    errors: Mutex<BTreeMap<IdentityId, String>>,
+    exchanged: Mutex<BTreeMap<IdentityId, Exchanged>>,
+    rejected: Mutex<BTreeMap<&'static str, u64>>,
+    pub(crate) waiting: Mutex<BTreeMap<IdentityId, Waiting>>,
+    pub(crate) temporary: Mutex<BTreeMap<String, TemporaryEndpoint>>,
+}
+
+/// What the audience rule says about one contact, and what a meeting with them starts from.
+pub(crate) struct Audience {
+    pub(crate) clearances: Vec<(Clearance, SpaceKind)>,
+    pub(crate) rev: u64,
+    pub(crate) seen_rev: u64,
+    pub(crate) offers: Vec<OfferFrame>,
+    pub(crate) secret: PairSecret,
+    contact: Contact,
+}
+
+impl Audience {
+    /// Spaces found common at the last meeting with a device.
+    pub(crate) fn agreed_with(&self, endpoint: EndpointId) -> Agreed {
+        let device = self.contact.devices.iter().find(|device| device.endpoint == endpoint);
+        device.map(|device| device.agreed.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn addrs_of(&self, endpoint: EndpointId) -> Vec<SocketAddr> {
+        let device = self.contact.devices.iter().find(|device| device.endpoint == endpoint);
+        device.map(|device| device.addrs.clone()).unwrap_or_default()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    pub(crate) fn new(config: Config, store: Store, events: Events, keys: Option<Keys>) -> Self {
+        Self {
+            config,
+            store,
+            events,
+            admission: Admission::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            keys: RwLock::new(keys),
+            links: RwLock::new(None),
+            meetings: Mutex::default(),
+            supervisors: Mutex::default(),
+            errors: Mutex::default(),
+            exchanged: Mutex::default(),
+            rejected: Mutex::default(),
+            waiting: Mutex::default(),
+            temporary: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Option<Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_keys(&self, keys: Keys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+    }
+
+    /// The keys, or that the node isn't set up.
+    pub(crate) fn ready(&self) -> Result<Keys> {
+        self.keys().ok_or(Error::NotSetUp)
+    }
+
+    pub(crate) fn links(&self) -> Option<Links> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn data_dir(&self) -> &PathBuf {
+        &self.config.data_dir
+    }
+
+    /// What the internet link is set to: by the settings file, else by the person.
+    pub(crate) fn internet(&self, snapshot: &Snapshot) -> Result<Internet> {
+        if self.config.links.internet_fixed {
+            return Ok(self.config.links.internet);
+        }
+        Ok(records::internet(snapshot)?)
+    }
+
+    /// Opens the endpoint as the settings say, closing the one before it.
+    pub(crate) async fn open_links(self: &Arc<Self>, seed: &[u8; 32]) -> Result<()> {
+        let before = self.links.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(links) = before {
+            links.shutdown().await;
+        }
+        let (bind, internet) = {
+            let snapshot = self.store.read()?;
+            (records::remembered_bind(&snapshot, &self.config.links.bind)?, self.internet(&snapshot)?)
+        };
+        let config = links::Config {
+            secret: EndpointSecret::from_bytes(*seed),
+            bind,
+            internet: match internet {
+                Internet::Off => links::Internet::Off,
+                Internet::Direct => links::Internet::Direct,
+                Internet::Relay => links::Internet::Relay,
+            },
+            relays: self.config.links.relays.clone(),
+        };
+        let opened = Links::bind(config, self.admission.clone()).await;
+        let (links, arrivals) = opened.map_err(|error| Error::Links { detail: error.to_string() })?;
+        let bound = links.bound();
+        self.store.write(move |txn| records::remember_bind(txn, &bound)).await?;
+        *self.links.write().unwrap_or_else(PoisonError::into_inner) = Some(links);
+        self.tasks.spawn(accept(self.clone(), arrivals));
+        self.wake_all();
+        Ok(())
+    }
+
+    // Meetings and presence.
+
+    pub(crate) fn meetings(&self) -> MutexGuard<'_, BTreeMap<EndpointId, Arc<Meeting>>> {
+        lock(&self.meetings)
+    }
+
+    pub(crate) fn meetings_of(&self, contact: IdentityId) -> Vec<Arc<Meeting>> {
+        self.meetings().values().filter(|meeting| meeting.contact == contact).cloned().collect()
+    }
+
+    pub(crate) fn meeting_began(&self, meeting: &Meeting) {
+        lock(&self.errors).remove(&meeting.contact);
+        self.events.emit(EventKind::Presence, about_contact(meeting.contact));
+    }
+
+    pub(crate) async fn meeting_ended(&self, meeting: &Arc<Meeting>, now: Millis) {
+        {
+            let mut meetings = self.meetings();
+            if meetings.get(&meeting.endpoint).is_some_and(|current| Arc::ptr_eq(current, meeting)) {
+                meetings.remove(&meeting.endpoint);
+            }
+        }
+        {
+            let sum = &mut *lock(&self.exchanged);
+            let of_contact = sum.entry(meeting.contact).or_default();
+            *of_contact = add(*of_contact, meeting.exchanged());
+        }
+        let (contact, kind) = (meeting.contact, meeting.link_kind());
+        let noted = self.store.write(move |txn| records::note_meeting(txn, contact, now, kind)).await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "could not note when a contact was met");
+        }
+        self.events.emit(EventKind::Presence, about_contact(contact));
+        self.wake(contact);
+    }
+
+    /// What went to and fro with a contact since the start of the program.
+    pub(crate) fn exchanged_with(&self, contact: IdentityId) -> Exchanged {
+        let past = lock(&self.exchanged).get(&contact).copied().unwrap_or_default();
+        self.meetings_of(contact).iter().fold(past, |sum, meeting| add(sum, meeting.exchanged()))
+    }
+
+    pub(crate) fn note_error(&self, contact: IdentityId, error: &str) {
+        let mut errors = lock(&self.errors);
+        if errors.len() < ERRORS_MAX || errors.contains_key(&contact) {
+            errors.insert(contact, error.to_owned());
+        }
+    }
+
+    pub(crate) fn last_error(&self, contact: IdentityId) -> Option<String> {
+        lock(&self.errors).get(&contact).cloned()
+    }
+
+    pub(crate) fn count_rejected(&self, reject: &Reject) {
+        *lock(&self.rejected).entry(reject.name()).or_default() += 1;
+    }
+
+    /// Something of a feed changed: every meeting but the one that brought it is told.
+    pub(crate) fn tell_meetings(&self, space: SpaceId, device: DeviceId, from: u64, except: Option<EndpointId>) {
+        for meeting in self.meetings().values().filter(|meeting| Some(meeting.endpoint) != except) {
+            meeting.notices.feed(space, device, from);
+        }
+    }
+
+    /// What contacts may have has changed.
+    pub(crate) fn tell_audience(&self) {
+        for meeting in self.meetings().values() {
+            meeting.notices.audience();
+        }
+    }
+
+    pub(crate) fn tell_sync(&self, contact: IdentityId) {
+        self.events.emit(EventKind::Sync, about_contact(contact));
+    }
+
+    // Contacts.
+
+    /// Permits a contact's devices and starts their supervisor.
+    pub(crate) fn begin_contact(self: &Arc<Self>, contact: IdentityId, endpoints: &[EndpointId]) {
+        for endpoint in endpoints {
+            self.admission.permit(*endpoint);
+        }
+        let mut supervisors = lock(&self.supervisors);
+        if let Some(running) = supervisors.get(&contact) {
+            running.wake();
+            return;
+        }
+        supervisors.insert(contact, Supervisor::start(self, contact));
+    }
+
+    /// Cuts a contact: nothing of theirs gets in from now on, and what is open ends.
+    pub(crate) fn end_contact(&self, contact: IdentityId, endpoints: &[EndpointId]) {
+        for endpoint in endpoints {
+            self.admission.revoke(*endpoint);
+        }
+        if let Some(supervisor) = lock(&self.supervisors).remove(&contact) {
+            supervisor.stop();
+        }
+        for meeting in self.meetings_of(contact) {
+            meeting.notices.end(CloseCode::Refused);
+        }
+        if let Some(links) = self.links() {
+            for endpoint in endpoints {
+                links.cut(*endpoint);
+            }
+        }
+        lock(&self.errors).remove(&contact);
+        lock(&self.exchanged).remove(&contact);
+    }
+
+    pub(crate) fn wake(&self, contact: IdentityId) {
+        if let Some(supervisor) = lock(&self.supervisors).get(&contact) {
+            supervisor.wake();
+        }
+    }
+
+    fn wake_all(&self) {
+        for supervisor in lock(&self.supervisors).values() {
+            supervisor.wake();
+        }
+    }
+
+    /// Devices of a contact with the addresses where they were last.
+    pub(crate) fn devices_of(&self, snapshot: &Snapshot, contact: IdentityId) -> Result<Vec<(EndpointId, Vec<SocketAddr>)>> {
+        let contact = records::contact(snapshot, contact)?;
+        let devices = contact.map(|contact| contact.devices).unwrap_or_default();
+        Ok(devices.into_iter().map(|device| (device.endpoint, device.addrs)).collect())
+    }
+
+    /// The audience rule for one contact over all spaces; `None` where they are no contact.
+    pub(crate) fn audience_of(&self, snapshot: &Snapshot, id: IdentityId) -> Result<Option<Audience>, store::Error> {
+        let Some(contact) = records::contact(snapshot, id)?.filter(|contact| contact.state == ContactState::Ready) else {
+            return Ok(None);
+        };
+        let Some(secret) = contact.secret.clone() else {
+            return Ok(None);
+        };
+        let own = self.keys().map(|keys| keys.identity.id()).unwrap_or(id);
+        let mut clearances = Vec::new();
+        for space in snapshot.spaces()? {
+            let facts = spaces::facts(&space, own);
+            let excluded = records::is_excluded(snapshot, space.id, id)?;
+            let contact = ContactFacts { identity: id, ready: true, excluded };
+            clearances.extend(clear(&facts, &contact).map(|clearance| (clearance, space.kind)));
+        }
+        let offers = records::unseen_offers_to(snapshot, id, contact.acked_rev)?;
+        Ok(Some(Audience { clearances, rev: contact.rev, seen_rev: contact.seen_rev, offers, secret, contact }))
+    }
+}
+
+pub(crate) fn about_contact(contact: IdentityId) -> About {
+    About { subject: Some(contact.to_string()), contact: Some(contact), ..About::default() }
+}
+
+const fn add(one: Exchanged, other: Exchanged) -> Exchanged {
+    Exchanged {
+        entries_in: one.entries_in + other.entries_in,
+        entries_out: one.entries_out + other.entries_out,
+        bytes_in: one.bytes_in + other.bytes_in,
+        bytes_out: one.bytes_out + other.bytes_out,
+    }
+}
+
+/// Takes what the endpoint admitted, until it closes.
+async fn accept(inner: Arc<Inner>, mut arrivals: mpsc::Receiver<Arrival>) {
+    while let Some(arrival) = arrivals.recv().await {
+        match arrival {
+            Arrival::Meet(conn) => {
+                inner.tasks.spawn(crate::adding::welcome(inner.clone(), conn));
+            }
+            Arrival::Sync(conn) => {
+                let contact = inner.store.read().and_then(|snapshot| records::contact_by_endpoint(&snapshot, conn.remote()));
+                match contact {
+                    Ok(Some(contact)) => {
+                        let inner = inner.clone();
+                        let stop = inner.stop.child_token();
+                        inner.clone().tasks.spawn(async move { supervisor::hold(inner, contact, conn, &stop).await });
+                    }
+                    Ok(None) => conn.close(CloseCode::Refused, ""),
+                    Err(error) => {
+                        tracing::warn!(%error, "could not look up who connects");
+                        conn.close(CloseCode::Busy, "");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Invites that we made: rows, the open door, and the extra endpoints of many-use ones.
+
+use std::sync::{Arc, PoisonError};
+
+use links::{EndpointSecret, TemporaryEndpoint};
+use proto::{
+    card::{self, InviteSecret},
+    limits::{INVITE_EXPIRY_S_DEFAULT, INVITE_EXPIRY_S_MAX, INVITE_USES_MAX, INVITES_MAX},
+    text,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    Error, Result, clock,
+    error::invalid,
+    event::EventKind,
+    events::About,
+    files,
+    inner::Inner,
+    records::{self, InviteRow},
+    view::{Internet, NewInvite},
+};
+
+/// Characters of a note.
+const NOTE_CHARS_MAX: usize = 100;
+
+/// Makes an invite; its link works when this returns.
+pub(crate) async fn create(inner: &Arc<Inner>, new: NewInvite) -> Result<String> {
+    inner.ready()?;
+    let uses = new.uses.unwrap_or(1);
+    if !(1..=INVITE_USES_MAX).contains(&uses) {
+        return Err(invalid("uses", &format!("expected 1 to {INVITE_USES_MAX}, found {uses}")));
+    }
+    let expires_in_s = new.expires_in_s.unwrap_or(INVITE_EXPIRY_S_DEFAULT);
+    if !(1..=INVITE_EXPIRY_S_MAX).contains(&expires_in_s) {
+        return Err(invalid("expires_in_s", &format!("expected 1 to {INVITE_EXPIRY_S_MAX} seconds, found {expires_in_s}")));
+    }
+    let note = new.note.unwrap_or_default();
+    if !text::is_text(&note, NOTE_CHARS_MAX) {
+        return Err(invalid("note", &format!("expected at most {NOTE_CHARS_MAX} characters")));
+    }
+    let (mut secret, mut id) = (InviteSecret([0; 16]), [0; 10]);
+    files::fill_random(&mut secret.0);
+    files::fill_random(&mut id);
+    let now = clock::now();
+    let row = InviteRow {
+        id: data_encoding::BASE32_NOPAD.encode(&id).to_ascii_lowercase(),
+        secret,
+        endpoint_seed: (uses > 1).then(files::random_seed),
+        uses,
+        used: 0,
+        created: now,
+        expires: now.plus(expires_in_s * 1_000),
+        note,
+        used_by: Vec::new(),
+        tried_again: false,
+    };
+    let id = row.id.clone();
+    let opened = match &row.endpoint_seed {
+        Some(seed) => Some(open_endpoint(inner, seed).await?),
+        None => None,
+    };
+    let added = inner
+        .store
+        .write(move |txn| {
+            records::remove_stale_invites(txn, now)?;
+            if records::invites(txn)?.len() >= INVITES_MAX {
+                return Ok(false);
+            }
+            records::put_invite(txn, &row)?;
+            Ok(true)
+        })
+        .await?;
+    if !added {
+        return Err(Error::Conflict { detail: format!("{INVITES_MAX} invites are open, which is the most: delete one first") });
+    }
+    if let Some(opened) = opened {
+        inner.temporary.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), opened);
+    }
+    refresh_door(inner)?;
+    inner.events.emit(EventKind::Contact, About { subject: Some(id.clone()), ..About::default() });
+    Ok(id)
+}
+
+async fn open_endpoint(inner: &Inner, seed: &[u8; 32]) -> Result<TemporaryEndpoint> {
+    let links = inner.links().ok_or_else(|| Error::Links { detail: "they are off".into() })?;
+    let opened = links.open_temporary(EndpointSecret::from_bytes(*seed)).await;
+    opened.map_err(|error| Error::Links { detail: error.to_string() })
+}
+
+/// The link of an invite, with the addresses of this moment.
+pub(crate) fn link(inner: &Inner, row: &InviteRow, internet: Internet) -> String {
+    let temporary = inner.temporary.lock().unwrap_or_else(PoisonError::into_inner);
+    let links = inner.links();
+    let (endpoint, addrs) = match (&row.endpoint_seed, temporary.get(&row.id), &links) {
+        (Some(seed), None, _) => (EndpointSecret::from_bytes(**seed).id(), Vec::new()),
+        (Some(_), Some(opened), _) => (opened.id(), opened.addrs()),
+        (None, _, Some(links)) => (links.id(), links.addrs()),
+        (None, _, None) => (proto::EndpointId([0; 32]), Vec::new()),
+    };
+    card::Invite {
+        endpoint,
+        secret: row.secret.clone(),
+        expires: row.expires,
+        many: row.many(),
+        local_only: internet == Internet::Off,
+        addrs,
+        relay: links.and_then(|links| links.relay()),
+    }
+    .link()
+}
+
+/// Deletes an invite; its link ends at once.
+pub(crate) async fn delete(inner: &Arc<Inner>, id: &str) -> Result<()> {
+    inner.ready()?;
+    let row = id.to_owned();
+    if !inner.store.write(move |txn| records::remove_invite(txn, &row)).await? {
+        return Err(Error::NotFound { what: "the invite" });
+    }
+    let opened = inner.temporary.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    if let Some(opened) = opened {
+        opened.close().await;
+    }
+    refresh_door(inner)?;
+    inner.events.emit(EventKind::Contact, About { subject: Some(id.to_owned()), ..About::default() });
+    Ok(())
+}
+
+/// Opens the door as long as any invite may still be answered. A used one is answered too, with
+/// what is wrong, until it expires.
+pub(crate) fn refresh_door(inner: &Inner) -> Result<()> {
+    let (snapshot, now) = (inner.store.read()?, clock::now());
+    let open = records::invites(&snapshot)?.iter().any(|row| !row.many() && row.expires > now);
+    inner.admission.set_meet_open(open);
+    Ok(())
+}
+
+/// Opens what the invites need after a start.
+pub(crate) async fn reopen(inner: &Arc<Inner>) -> Result<()> {
+    let (rows, now) = (records::invites(&inner.store.read()?)?, clock::now());
+    inner.temporary.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    for row in rows.iter().filter(|row| row.expires > now) {
+        if let Some(seed) = &row.endpoint_seed {
+            let seed: Zeroizing<[u8; 32]> = seed.clone();
+            let opened = open_endpoint(inner, &seed).await?;
+            inner.temporary.lock().unwrap_or_else(PoisonError::into_inner).insert(row.id.clone(), opened);
+        }
+    }
+    refresh_door(inner)
+}
+
+pub(crate) async fn close_all(inner: &Inner) {
+    let opened = std::mem::take(&mut *inner.temporary.lock().unwrap_or_else(PoisonError::into_inner));
+    for (_, endpoint) in opened {
+        endpoint.close().await;
+    }
+}
