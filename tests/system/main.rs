@@ -25,6 +25,7 @@ mod demo;
 mod entries;
 mod events;
 mod forums;
+mod house;
 mod invites;
 mod malformed;
 mod process;

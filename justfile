@@ -1,0 +1,41 @@
+# Recipes for those who have `just`; without it the commands work as they stand.
+
+# List the recipes
+default:
+    @just --list
+
+# Run a node on a folder of its own
+run *ARGS:
+    cargo run --release -- --data-dir target/node {{ARGS}}
+
+# Three people on this machine, with something to read
+demo:
+    cargo run --release -- demo
+
+# All tests
+test:
+    cargo test --workspace --locked
+
+# Put every file in order
+fmt:
+    cargo fmt --all
+
+# Lints, as strict as the checks
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Licences, bans and sources of what is built in
+deny:
+    cargo deny --locked check licenses bans sources
+
+# Known holes in what is built in; needs the advisory database from the internet
+advisories:
+    cargo deny --locked check advisories
+
+# The code's own documentation
+doc:
+    cargo doc --workspace --no-deps --document-private-items --open
+
+# Everything that a change has to pass
+ci:
+    .ci/run
