@@ -131,6 +131,38 @@ pub enum Reject {
     NotCommon,
 }
 
+impl Reject {
+    /// A short name for counters and logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Layout(_) => "layout",
+            Self::Gap { .. } => "gap",
+            Self::Unsigned => "unsigned",
+            Self::CheckpointUnsigned { .. } => "checkpoint-unsigned",
+            Self::StraySignature { .. } => "stray-signature",
+            Self::BadSignature { .. } => "bad-signature",
+            Self::BacklinkBeforeFirst => "backlink-before-first",
+            Self::NoGenesis => "no-genesis",
+            Self::SecondGenesis { .. } => "second-genesis",
+            Self::ForeignGenesis => "foreign-genesis",
+            Self::NotAdmitted(_) => "not-admitted",
+            Self::Body { .. } => "body",
+            Self::Quote { .. } => "quote",
+            Self::Revocation { .. } => "revocation",
+            Self::BeyondFork { .. } => "beyond-fork",
+            Self::BeyondRevocation { .. } => "beyond-revocation",
+            Self::OtherBranch { .. } => "other-branch",
+            Self::ForkProof => "fork-proof",
+            Self::ForkOfUnknownFeed => "fork-of-unknown-feed",
+            Self::ForeignBody { .. } => "foreign-body",
+            Self::TooManyFeeds => "too-many-feeds",
+            Self::TooManyDevices => "too-many-devices",
+            Self::NotCommon => "not-common",
+        }
+    }
+}
+
 /// The end of a device as validation needs it: the last good entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastGood {

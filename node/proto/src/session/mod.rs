@@ -19,6 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use channel::{Channel, priority};
+pub use receive::run_bytes;
 
 use crate::{
     audience::Clearance,
@@ -194,9 +195,9 @@ pub enum Output {
     },
     /// Both sides hold the same of this space.
     Equal(SpaceId),
-    /// The contact holds this much of our own feed in a conversation.
+    /// The contact's device holds this much of our own feed in a space.
     PeerHolds {
-        /// The conversation.
+        /// The space.
         space: SpaceId,
         /// Entries from the first.
         base: u64,
@@ -276,6 +277,8 @@ pub struct Session {
     offers: Vec<OfferFrame>,
     theirs: Option<Hello>,
     own_hello: Option<Hello>,
+    /// How long our own feeds were when the hello's digest was made.
+    hello_bases: BTreeMap<SpaceId, u64>,
     /// The newest search that we took part in, and whether the peer answered it.
     generation: u32,
     complete: bool,
@@ -312,6 +315,7 @@ impl Session {
             offers: start.offers,
             theirs: None,
             own_hello: None,
+            hello_bases: BTreeMap::new(),
             generation: 0,
             complete: false,
             compared: false,
@@ -327,6 +331,12 @@ impl Session {
         session
             .agreed
             .retain(|space| session.clearances.contains_key(space));
+        for space in &session.agreed {
+            let own = store.frontier(*space, session.device)?;
+            session
+                .hello_bases
+                .insert(*space, own.map_or(0, |own| own.base));
+        }
         let hello = session.hello(store, start.seen_rev)?;
         session.send(&Control::Hello(hello.clone()));
         session.own_hello = Some(hello);
@@ -487,8 +497,9 @@ impl Session {
         self.complete = true;
         if own.digest == hello.digest {
             self.compared = true;
-            self.out
-                .extend(self.agreed.iter().copied().map(Output::Equal));
+            for (space, base) in std::mem::take(&mut self.hello_bases) {
+                self.equal(space, base);
+            }
             return Ok(());
         }
         self.send_digests(store).map_err(Fatal::Store)
@@ -607,9 +618,13 @@ impl Session {
             return Err(Fatal::Order("digests for other spaces than are common"));
         }
         let mut nodes = Vec::new();
+        let mut equal = Vec::new();
         for ((channel, state), theirs) in self.channels.iter().zip(digests) {
             if store.digest(state.space()).map_err(Fatal::Store)? == *theirs {
-                self.out.push_back(Output::Equal(state.space()));
+                let own = store
+                    .frontier(state.space(), self.device)
+                    .map_err(Fatal::Store)?;
+                equal.push((state.space(), own.map_or(0, |own| own.base)));
             } else {
                 let node = store
                     .node(state.space(), &Prefix::root())
@@ -622,10 +637,19 @@ impl Session {
             }
         }
         self.compared = true;
+        for (space, base) in equal {
+            self.equal(space, base);
+        }
         for node in nodes {
             self.send(&node);
         }
         Ok(())
+    }
+
+    /// Both sides hold the same of a space; `base` is how long our own feed was when it was compared.
+    fn equal(&mut self, space: SpaceId, base: u64) {
+        self.out.push_back(Output::Equal(space));
+        self.out.push_back(Output::PeerHolds { space, base });
     }
 
     /// The channel of a space for a gossip message: (tag of this meeting and search, channel).

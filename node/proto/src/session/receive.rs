@@ -534,8 +534,9 @@ impl Session {
     }
 }
 
-/// Bytes of a run as counted against the bound of what waits for the disk.
-pub(super) fn run_bytes(run: &crate::verify::VerifiedRun) -> usize {
+/// Bytes of a run as counted against [`super::IMPORT_BYTES_MAX`].
+#[must_use]
+pub fn run_bytes(run: &crate::verify::VerifiedRun) -> usize {
     run.items()
         .iter()
         .map(|item| item.body_len as usize + 64)
