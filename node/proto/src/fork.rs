@@ -1,13 +1,17 @@
 //! Forks: two different entries with one space, device and seq, and the proof that convinces everybody.
 
 use crate::{
-    entry::Header,
+    entry::{Header, NO_BACKLINK},
     ids::{DeviceId, EntryId, SpaceId},
     keys::{Domain, Signature, verify},
-    limits::CHECKPOINT_ENTRIES,
+    limits::{BATCH_ENTRIES_MAX, CHECKPOINT_ENTRIES},
+    run::{BodyPart, Item, Linked, Run},
     time::Millis,
     wire::{Reader, WireError, put_varint},
 };
+
+/// Forks above this place are no forks: a feed that long can't be, and counting on can't overflow.
+const FORK_SEQ_MAX: u64 = u64::MAX - 2 * CHECKPOINT_ENTRIES;
 
 /// What a header says beyond its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,23 @@ impl Branch {
             })
             .collect();
         Self { links, signature }
+    }
+
+    /// The same from what a run says.
+    pub(crate) fn of<'l>(links: impl Iterator<Item = &'l Linked>, signature: Signature) -> Self {
+        let links = links
+            .map(|link| Link {
+                created: link.created,
+                body_len: link.body_len,
+                body_hash: link.body_hash,
+            })
+            .collect();
+        Self { links, signature }
+    }
+
+    /// Whether it can stand in a proof: at least one entry, and one checkpoint's worth at most.
+    fn fits(&self) -> bool {
+        (1..=CHECKPOINT_ENTRIES as usize).contains(&self.links.len())
     }
 
     /// Ids along the chain.
@@ -75,9 +96,6 @@ impl Branch {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         let count = reader.length("branch", CHECKPOINT_ENTRIES as usize)?;
-        if count == 0 {
-            return Err(WireError::Value("branch"));
-        }
         let mut links = Vec::new();
         for _ in 0..count {
             links.push(Link {
@@ -86,10 +104,13 @@ impl Branch {
                 body_hash: reader.id()?,
             });
         }
-        Ok(Self {
-            links,
-            signature: reader.signature()?,
-        })
+        let signature = reader.signature()?;
+        let branch = Self { links, signature };
+        if branch.fits() {
+            Ok(branch)
+        } else {
+            Err(WireError::Value("branch"))
+        }
     }
 }
 
@@ -158,16 +179,76 @@ impl ForkProof {
     /// Whether the device really signed two different entries at this place.
     #[must_use]
     pub fn holds(&self, space: SpaceId, device: DeviceId) -> bool {
+        let first = self.seq == 0;
+        if self.seq > FORK_SEQ_MAX
+            || first != (self.backlink == NO_BACKLINK)
+            || !self.branches.iter().all(Branch::fits)
+        {
+            return false;
+        }
         let [one, other] = self
             .branches
             .each_ref()
             .map(|branch| branch.ids(space, device, self.seq, self.backlink));
-        if one.first() >= other.first() || self.seq.checked_add(CHECKPOINT_ENTRIES).is_none() {
+        if one.first() >= other.first() {
             return false;
         }
         self.branches.iter().zip([one, other]).all(|(branch, ids)| {
             ids.last()
                 .is_some_and(|id| verify(&device.0, Domain::Entry, &id.0, &branch.signature))
         })
+    }
+
+    /// Lengthens a run that ends just below this fork by one of the two branches, so that it ends
+    /// signed: only with that can somebody who holds another branch prove where the two part. The
+    /// branch's bodies are absent. False, and nothing is done, where the run doesn't lead here.
+    #[must_use]
+    pub fn lengthen(&self, run: &mut Run<'_>, top: EntryId) -> bool {
+        let [branch, _] = &self.branches;
+        if run.end() != self.seq
+            || top != self.backlink
+            || run.items.len() + branch.links.len() > BATCH_ENTRIES_MAX
+        {
+            return false;
+        }
+        run.items.extend(branch.links.iter().map(|link| Item {
+            created: link.created,
+            body: BodyPart::Absent {
+                len: link.body_len,
+                hash: link.body_hash,
+            },
+        }));
+        let Some(last) = run
+            .items
+            .len()
+            .checked_sub(1)
+            .and_then(|at| u32::try_from(at).ok())
+        else {
+            return false;
+        };
+        run.signatures.push((last, branch.signature));
+        true
+    }
+
+    /// The proof of a lower fork, where the own chain ends just below this one and has no
+    /// signature of its own above `seq`: `own` are its headers from `seq` on, which this proof's
+    /// first branch continues to a signature. `None` where they don't lead here.
+    #[must_use]
+    pub fn lower(
+        &self,
+        (space, device): (SpaceId, DeviceId),
+        backlink: EntryId,
+        own: &[Header],
+        theirs: Branch,
+    ) -> Option<Self> {
+        let [continued, _] = &self.branches;
+        let (first, last) = (own.first()?, own.last()?);
+        if last.seq.checked_add(1) != Some(self.seq) || last.id() != self.backlink {
+            return None;
+        }
+        let mut branch = Branch::new(own.iter(), continued.signature);
+        branch.links.extend_from_slice(&continued.links);
+        let proof = Self::new(space, device, first.seq, backlink, branch, theirs);
+        proof.holds(space, device).then_some(proof)
     }
 }

@@ -4,12 +4,12 @@
 //! present bodies are computed by whoever reads it, so an entry costs its body and a few bytes.
 
 use crate::{
-    entry::{Head, Header},
+    entry::Header,
     ids::{DeviceId, EntryId, SpaceId},
     keys::Signature,
     limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX},
     time::Millis,
-    wire::{Reader, WireError, put_prefixed, put_varint, unzigzag, zigzag},
+    wire::{Reader, WireError, put_varint, unzigzag, zigzag},
 };
 
 /// The body of an entry in a run.
@@ -59,6 +59,19 @@ pub struct Item<'a> {
     pub created: Millis,
     /// The body.
     pub body: BodyPart<'a>,
+}
+
+/// An entry's id, and what its header says beyond its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Linked {
+    /// The id.
+    pub id: EntryId,
+    /// The author's claim of the time.
+    pub created: Millis,
+    /// Length of the body.
+    pub body_len: u32,
+    /// Hash of the body.
+    pub body_hash: [u8; 32],
 }
 
 /// Contiguous entries of one feed. Decoding checks the form only; see [`crate::verify`].
@@ -141,7 +154,9 @@ impl<'a> Run<'a> {
         let mut reader = Reader::new(bytes);
         let mut run = Self::new(reader.varint()?, EntryId(reader.id()?));
         let count = reader.length("count", BATCH_ENTRIES_MAX)?;
-        if count == 0 || run.start.checked_add(count as u64).is_none() {
+        // The place behind the last entry must have one behind it too, so that counting can't overflow.
+        let end = run.start.checked_add(count as u64);
+        if count == 0 || end.is_none_or(|end| end == u64::MAX) {
             return Err(WireError::Value("count"));
         }
         run.items.reserve(count.min(reader.remaining() / 2 + 1));
@@ -180,6 +195,20 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
+    /// The entries' ids in order, computed along the chain, with what their headers say.
+    pub fn links(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+    ) -> impl Iterator<Item = Linked> + use<'_, 'a> {
+        self.headers(space, device).map(|(id, header)| Linked {
+            id,
+            created: header.created,
+            body_len: header.body_len,
+            body_hash: header.body_hash,
+        })
+    }
+
     /// The headers in order, computed along the chain.
     pub fn headers(
         &self,
@@ -202,20 +231,6 @@ impl<'a> Run<'a> {
             (backlink, header)
         })
     }
-
-    /// The head behind this run, given the head before it.
-    #[must_use]
-    pub fn head_after(&self, mut head: Head, space: SpaceId, device: DeviceId) -> Head {
-        for (id, header) in self.headers(space, device) {
-            head = head.after(id, header.body_len);
-        }
-        head
-    }
-}
-
-/// Appends a run behind its length, for formats that embed it.
-pub fn put_run(out: &mut Vec<u8>, run: &Run<'_>) {
-    put_prefixed(out, &run.encode());
 }
 
 #[cfg(test)]
