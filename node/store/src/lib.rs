@@ -1,1 +1,62 @@
+//! Everything a node keeps on disk: entries, what is shown of them, contacts, settings; in one
+//! redb file.
+//!
+//! It refuses to know of connections, of secrets in files, of the clock (times are arguments) and
+//! of what a page looks like.
+//!
+//! - [`Store`]: [`Store::open`], [`Store::in_memory`], [`Store::read`] for a [`Snapshot`],
+//!   [`Store::write`] for a job on the one writer thread, which answers once it is durable.
+//! - [`View`] has every query; a [`Snapshot`] is one and a [`Txn`] derefs to one.
+//! - [`Txn`] has every change: [`Txn::create_space`], [`Txn::leave_space`]; [`Txn::import`],
+//!   [`Txn::append`], [`Txn::fill`], [`Txn::import_fork`], [`Txn::import_revocation`],
+//!   [`Txn::compare`]; [`Txn::mark_read`] and its like; the records of contacts, invites, offers.
+//! - A meeting reads a view through [`proto::session::SpaceStore`].
+//!
+//! `docs/ARCHITECTURE.md` says where the rows lie; the table of tables is [`Table`].
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
 
+mod ends;
+mod error;
+mod feeds;
+mod keys;
+mod open;
+mod project;
+mod readset;
+mod records;
+mod roles;
+mod rows;
+mod segment;
+mod serve;
+mod spaces;
+mod store;
+mod tables;
+mod tree;
+mod txn;
+mod view;
+mod work;
+
+pub use error::{Error, ImportError, OpenError, Result};
+pub use feeds::{Appended, Filled, Imported};
+pub use project::NewEntry;
+pub use records::{
+    Contact, ContactDevice, ContactState, Invite, Left, OfferIn, OfferOut, OfferState, OwnDevice,
+    Setting, Trust,
+};
+pub use rows::{Counts, TopicKind};
+pub use spaces::{Beginning, ForkedFeed, Member, Space, SpaceRecord};
+pub use store::{Snapshot, Store};
+#[doc(hidden)]
+pub use tables::{
+    Bounds, Bytes, ID_KEY, ID_VALUE, ITEM_KEY, ITEM_VALUE, ItemBounds, ItemRows, Rows,
+};
+pub use tables::{Source, Table};
+pub use txn::Txn;
+pub use view::View;

@@ -1,0 +1,346 @@
+//! How feeds end below their top: forks and revocations, in whatever order they are learned.
+//!
+//! Both are statements that are kept for good and count from when they are known: the lowest fork
+//! and the lowest revocation of each device, a revocation before a fork. What they cut off is
+//! taken out of everything that is shown, as if it had never come.
+
+use proto::{
+    DeviceId, EntryId, SpaceId,
+    body::{Body, Revocation},
+    fork::{Branch, ForkProof},
+    verify::{Comparison, ForkPoint, LastGood, Overlap, Reject, verify_fork},
+};
+
+use crate::{
+    error::{ImportError, Result},
+    keys::Place,
+    rows::FeedRow,
+    serve::{facts_of, revocation_key},
+    tables::{Source, Table},
+    txn::Txn,
+    view::View,
+    work::Work,
+};
+
+impl Txn<'_> {
+    /// Keeps a fork's proof where it is lower than what is known, and drops the entries at and
+    /// above the fork. True where that changed anything.
+    ///
+    /// # Errors
+    /// [`ImportError::Reject`] where it proves nothing or nothing is known of the feed.
+    pub fn import_fork(
+        &mut self,
+        space: SpaceId,
+        device: DeviceId,
+        proof: &[u8],
+    ) -> Result<bool, ImportError> {
+        let mut work = Work::begin(self, space, 0)?;
+        let Some(feed) = self.feed_number(work.space, device)? else {
+            return Err(Reject::ForkOfUnknownFeed.into());
+        };
+        let row = work.feed(self, feed)?.clone();
+        if row.fork.is_some_and(|fork| fork.seq == 0) {
+            return Ok(false);
+        }
+        let checked = verify_fork(&work.context, &facts_of(&row), proof)?;
+        let changed = self.keep_fork(&mut work, feed, &checked)?;
+        if changed {
+            self.apply_ends(&mut work, feed)?;
+            work.finish(self)?;
+        }
+        Ok(changed)
+    }
+
+    /// Keeps a proof that holds. The lowest wins; of two at one place, the one with the lower
+    /// backlink, so that everybody ends with the same.
+    fn keep_fork(&mut self, work: &mut Work, feed: u32, proof: &ForkProof) -> Result<bool> {
+        let row = work.feed(self, feed)?;
+        let known = row.fork.map(|fork| (fork.seq, fork.backlink));
+        if known.is_some_and(|known| known <= (proof.seq, proof.backlink)) {
+            return Ok(false);
+        }
+        self.put(Table::Forks, &feed.to_be_bytes(), &proof.encode())?;
+        work.feed_mut(self, feed)?.fork = Some(ForkPoint {
+            seq: proof.seq,
+            backlink: proof.backlink,
+        });
+        Ok(true)
+    }
+
+    /// Compares a run that disagrees with what is held, or lies inside it, with what is held, and
+    /// applies the fork that it shows. A difference that can't be proven, because our own chain
+    /// ends unsigned, counts as known.
+    ///
+    /// # Errors
+    /// [`ImportError::Store`].
+    pub fn compare(
+        &mut self,
+        space: SpaceId,
+        overlap: &Overlap,
+    ) -> Result<Comparison, ImportError> {
+        let mut work = Work::begin(self, space, 0)?;
+        let device = overlap.device();
+        let Some(feed) = self.feed_number(work.space, device)? else {
+            return Ok(Comparison::Known);
+        };
+        let row = work.feed(self, feed)?.clone();
+        let mut ids = IdCache::new(self, space, feed, &row);
+        let comparison = overlap.compare(|seq| ids.id(seq))?;
+        let Comparison::Fork {
+            seq,
+            backlink,
+            theirs,
+        } = &comparison
+        else {
+            return Ok(comparison);
+        };
+        let Some(ours) = self.own_branch(space, feed, &row, *seq)? else {
+            return Ok(Comparison::Known);
+        };
+        let proof = ForkProof::new(space, device, *seq, *backlink, ours, theirs.clone());
+        if !proof.holds(space, device) {
+            return Ok(Comparison::Known);
+        }
+        if self.keep_fork(&mut work, feed, &proof)? {
+            self.apply_ends(&mut work, feed)?;
+            work.finish(self)?;
+        }
+        Ok(comparison)
+    }
+
+    /// Our chain from `seq` to its next signature; `None` where it ends unsigned.
+    fn own_branch(
+        &self,
+        space: SpaceId,
+        feed: u32,
+        row: &FeedRow,
+        seq: u64,
+    ) -> Result<Option<Branch>> {
+        let mut headers = Vec::new();
+        let mut signed = None;
+        self.visit_entries(feed, row, space, seq, |_, header, _, signature| {
+            headers.push(*header);
+            signed = signature.copied();
+            Ok(signed.is_none())
+        })?;
+        Ok(signed.map(|signature| Branch::new(headers.iter(), signature)))
+    }
+
+    /// Keeps a revocation that came without the entry that carries it, and cuts the device's
+    /// feed. Devices whose feeds were cut.
+    ///
+    /// # Errors
+    /// [`ImportError::Reject`] where its identity didn't sign it for this space.
+    pub fn import_revocation(
+        &mut self,
+        space: SpaceId,
+        body: &[u8],
+    ) -> Result<Vec<DeviceId>, ImportError> {
+        let refused = Reject::Revocation { seq: 0 };
+        let decoded = Body::decode(body).map_err(|_| refused.clone())?;
+        match decoded {
+            Body::Revocation(revocation) if revocation.holds(space) => {}
+            _ => return Err(refused.into()),
+        }
+        let mut work = Work::begin(self, space, 0)?;
+        let ended = self.note_revocation(&mut work, body)?;
+        work.finish(self)?;
+        Ok(ended.into_iter().collect())
+    }
+
+    /// Keeps a checked revocation where it is the lowest of its identity for its device. The
+    /// device, where its feed was cut.
+    pub(crate) fn note_revocation(
+        &mut self,
+        work: &mut Work,
+        body: &[u8],
+    ) -> Result<Option<DeviceId>> {
+        let Ok(Body::Revocation(revocation)) = Body::decode(body) else {
+            return Ok(None);
+        };
+        let key = revocation_key(work.space, revocation.device, revocation.identity);
+        let known = self
+            .0
+            .with(Table::Revocations, key.as_slice(), last_good)?
+            .flatten();
+        if known.is_some_and(|known| (known.seq, known.id) <= (revocation.seq, revocation.id)) {
+            return Ok(None);
+        }
+        self.put(Table::Revocations, key.as_slice(), body)?;
+        let Some(feed) = self.feed_number(work.space, revocation.device)? else {
+            return Ok(None);
+        };
+        if !self.find_revocation(work, feed)? {
+            return Ok(None);
+        }
+        self.apply_ends(work, feed)
+    }
+
+    /// Puts the revocation in force that the feed's author signed, if any: whether there is one.
+    pub(crate) fn find_revocation(&mut self, work: &mut Work, feed: u32) -> Result<bool> {
+        let row = work.feed(self, feed)?.clone();
+        let Some(author) = row.author.or(row.revoked.map(|(identity, _)| identity)) else {
+            return Ok(false);
+        };
+        let key = revocation_key(work.space, row.device, author);
+        let found = self
+            .0
+            .with(Table::Revocations, key.as_slice(), last_good)?
+            .flatten();
+        let row = work.feed_mut(self, feed)?;
+        row.revoked = found.map(|last| (author, last));
+        Ok(found.is_some())
+    }
+
+    /// Cuts a feed to what its fork and its revocation leave. The device, where that cut anything.
+    pub(crate) fn apply_ends(&mut self, work: &mut Work, feed: u32) -> Result<Option<DeviceId>> {
+        let row = work.feed(self, feed)?.clone();
+        work.feed_mut(self, feed)?;
+        let keep = self.kept(work.id, feed, &row)?;
+        if keep >= row.head.next {
+            return Ok(None);
+        }
+        work.flush(self)?;
+        self.truncate(work, feed, keep)?;
+        Ok(Some(row.device))
+    }
+
+    /// How many entries of a feed remain.
+    fn kept(&self, space: SpaceId, feed: u32, row: &FeedRow) -> Result<u64> {
+        let below_fork = |fork: ForkPoint| -> Result<u64> {
+            if row.head.next < fork.seq {
+                return Ok(row.head.next);
+            }
+            // Another chain than the one that the proof continues: it forked further down, where
+            // nobody can prove it yet. What the proof vouches for is fetched anew.
+            let shared = match fork.seq.checked_sub(1) {
+                Some(last) => self.id_of(space, feed, row, last)? == Some(fork.backlink),
+                None => true,
+            };
+            Ok(if shared { fork.seq } else { 0 })
+        };
+        let Some((_, last)) = row.revoked else {
+            return row.fork.map_or(Ok(row.head.next), below_fork);
+        };
+        let reaches = last.seq < row.head.next;
+        if reaches && self.id_of(space, feed, row, last.seq)? == Some(last.id) {
+            return Ok(last.seq + 1);
+        }
+        // The kept branch isn't held whole, and what is held may be another.
+        match row.fork.filter(|fork| fork.seq <= last.seq) {
+            Some(fork) => below_fork(fork),
+            None if reaches => Ok(0),
+            None => Ok(row.head.next),
+        }
+    }
+
+    /// Takes all entries from `keep` on out of a feed, newest first.
+    fn truncate(&mut self, work: &mut Work, feed: u32, keep: u64) -> Result<()> {
+        let before = work.feed(self, feed)?.clone();
+        let mut next = before.head.next;
+        while next > keep {
+            let segment = self
+                .segment(feed, next - 1)?
+                .ok_or(crate::error::Error::Corrupt {
+                    table: Table::Sealed.name(),
+                })?;
+            let dropped = dropped_entries(&segment, work.id, before.device, keep)?;
+            for (seq, id, body) in dropped.iter().rev() {
+                work.leave(self, Place { feed, seq: *seq }, id, body.as_deref())?;
+            }
+            self.cut_segment(feed, &segment, keep)?;
+            next = segment.first.max(keep);
+        }
+        self.reopen_segment(feed, keep)?;
+        let head = self.head_at(work.id, feed, &before, keep)?;
+        let order = match self.indexed(&head.top)? {
+            Some(indexed) if keep > 0 => indexed.order,
+            _ => 0,
+        };
+        let row = work.feed_mut(self, feed)?;
+        row.head = head;
+        row.last_order = order;
+        if keep == 0 {
+            row.author = None;
+            work.counts.feeds = work.counts.feeds.saturating_sub(1);
+        }
+        let dropped = before.head.next - keep;
+        work.counts.entries = work.counts.entries.saturating_sub(dropped);
+        Ok(())
+    }
+}
+
+type Dropped = Vec<(u64, EntryId, Option<Vec<u8>>)>;
+
+fn dropped_entries(
+    segment: &crate::segment::Segment,
+    space: SpaceId,
+    device: DeviceId,
+    keep: u64,
+) -> Result<Dropped> {
+    let run = segment.run()?;
+    Ok(run
+        .headers(space, device)
+        .zip(&run.items)
+        .filter(|((_, header), _)| header.seq >= keep)
+        .map(|((id, header), item)| {
+            let body = match item.body {
+                proto::run::BodyPart::Present(bytes) => Some(bytes.to_vec()),
+                proto::run::BodyPart::Absent { .. } => None,
+            };
+            (header.seq, id, body)
+        })
+        .collect())
+}
+
+fn last_good(body: &[u8]) -> Option<LastGood> {
+    match Body::decode(body) {
+        Ok(Body::Revocation(revocation)) => {
+            let Revocation { seq, id, .. } = *revocation;
+            Some(LastGood { seq, id })
+        }
+        _ => None,
+    }
+}
+
+/// Ids of a feed's entries, asked for in ascending order, a segment at a time.
+struct IdCache<'v, S> {
+    view: &'v View<S>,
+    space: SpaceId,
+    feed: u32,
+    row: &'v FeedRow,
+    first: u64,
+    ids: Vec<EntryId>,
+}
+
+impl<'v, S: Source> IdCache<'v, S> {
+    const fn new(view: &'v View<S>, space: SpaceId, feed: u32, row: &'v FeedRow) -> Self {
+        Self {
+            view,
+            space,
+            feed,
+            row,
+            first: 0,
+            ids: Vec::new(),
+        }
+    }
+
+    fn id(&mut self, seq: u64) -> Result<Option<EntryId>> {
+        if seq >= self.row.head.next {
+            return Ok(None);
+        }
+        if seq < self.first || seq - self.first >= self.ids.len() as u64 {
+            let Some(segment) = self.view.segment(self.feed, seq)? else {
+                return Ok(None);
+            };
+            let run = segment.run()?;
+            self.first = run.start;
+            self.ids = run
+                .headers(self.space, self.row.device)
+                .map(|(id, _)| id)
+                .collect();
+        }
+        let at = usize::try_from(seq - self.first).unwrap_or(usize::MAX);
+        Ok(self.ids.get(at).copied())
+    }
+}

@@ -1,0 +1,513 @@
+//! Taking entries in: imports of verified runs, our own entries, bodies that were missing.
+
+use proto::{
+    DeviceId, EntryId, IdentityId, Millis, SpaceId,
+    admission::Chain,
+    author,
+    body::Body,
+    keys::DeviceKey,
+    limits::{ADMISSIONS_PER_INVITER_MAX, DEVICES_PER_IDENTITY_MAX, FEEDS_PER_SPACE_MAX},
+    verify::{FeedFacts, Reject, VerifiedRun, verify_body},
+};
+
+use crate::{
+    error::{Error, ImportError, Result},
+    keys::{ItemKey, ItemValue, Key, Place, u32_at},
+    project::{Entering, NewEntry, edge_key, known_body, link_key, place_key},
+    roles::Role,
+    rows::FeedRow,
+    serve::facts_of,
+    tables::{Source, Table},
+    txn::{Numbers, Txn},
+    work::Work,
+};
+
+/// Feeds in a space from which on the branch of the tree of admissions with the most of them gets
+/// no more: so a flood of invented people fills at most its own branch's half.
+const FEEDS_FAIR_MAX: usize = FEEDS_PER_SPACE_MAX / 2;
+/// For runs of at most so many entries the topic of an edit, a retract or a reaction is looked up
+/// for [`NewEntry`]. These are live; in a bulk import nobody follows single entries.
+const LIVE_ENTRIES_MAX: usize = 16;
+
+/// What an import kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The feed's device.
+    pub device: DeviceId,
+    /// Entries that are new here, in order.
+    pub entries: Vec<NewEntry>,
+    /// Feeds that were cut by revocations among these entries, this one possibly included.
+    pub ended: Vec<DeviceId>,
+}
+
+/// An entry of our own, and the feed's first one where this is the second.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// The entry.
+    pub id: EntryId,
+    /// Its place.
+    pub seq: u64,
+    /// All new entries, in order.
+    pub entries: Vec<NewEntry>,
+}
+
+/// What became of a body that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filled {
+    /// It is kept; the entry counts as new.
+    Kept(Box<NewEntry>),
+    /// It isn't missing, or it was retracted.
+    NotMissing,
+}
+
+/// What waits until the rows of a change are on disk: effects on other entries and feeds.
+enum After {
+    Retract {
+        target: EntryId,
+        author: Option<IdentityId>,
+    },
+    Orphaned(EntryId, Option<IdentityId>),
+    Revocation(Vec<u8>),
+    Ends(u32),
+}
+
+impl Txn<'_> {
+    /// Keeps the entries of a verified run, as far as they are new, with everything that pages
+    /// show of them. `now` is the time at which they came.
+    ///
+    /// # Errors
+    /// [`ImportError::Reject`] where the run doesn't fit what is held by now, or the space or its
+    /// inviter is full: nothing was changed. [`ImportError::Store`] otherwise.
+    pub fn import(
+        &mut self,
+        space: SpaceId,
+        run: VerifiedRun,
+        now: Millis,
+    ) -> Result<Imported, ImportError> {
+        let mut work = Work::begin(self, space, now.0)?;
+        let device = run.device();
+        let feed = self.feed_number(work.space, device)?;
+        let facts = match feed {
+            Some(feed) => facts_of(work.feed(self, feed)?),
+            None => FeedFacts::unknown(device),
+        };
+        let Some(run) = self.trim(&work, feed, &facts, run)? else {
+            return Ok(Imported {
+                device,
+                entries: Vec::new(),
+                ended: Vec::new(),
+            });
+        };
+        check_ends(&facts, &run)?;
+        if run.start() == 0 {
+            self.check_room(&work, &run)?;
+        }
+        let (entries, ended) = self.take_in(work, feed, &run)?;
+        Ok(Imported {
+            device,
+            entries,
+            ended,
+        })
+    }
+
+    /// Drops the entries that are held already; `None` where all are.
+    fn trim(
+        &self,
+        work: &Work,
+        feed: Option<u32>,
+        facts: &FeedFacts,
+        run: VerifiedRun,
+    ) -> Result<Option<VerifiedRun>, ImportError> {
+        let head = &facts.head;
+        if run.start() > head.next {
+            return Err(Reject::Gap {
+                expected: head.next,
+                found: run.start(),
+            }
+            .into());
+        }
+        let end = run.head().next;
+        if end > head.next {
+            let other = Reject::OtherBranch {
+                seq: head.next.saturating_sub(1),
+            };
+            return run.after(head).ok_or_else(|| other.into()).map(Some);
+        }
+        let (Some(feed), Some(last)) = (feed, end.checked_sub(1)) else {
+            return Ok(None);
+        };
+        let row = self.known_feed(feed)?;
+        if self.id_of(work.id, feed, &row, last)? == Some(run.head().top) {
+            Ok(None)
+        } else {
+            Err(Reject::OtherBranch { seq: last }.into())
+        }
+    }
+
+    /// Checks the bounds that a new feed has to keep.
+    fn check_room(&self, work: &Work, run: &VerifiedRun) -> Result<(), ImportError> {
+        let first = run.items().first().and_then(|item| run.body(item));
+        let (Some(Body::Genesis(genesis)), Some(author)) = (first, run.author()) else {
+            return Err(Reject::NoGenesis.into());
+        };
+        let devices = self
+            .collect(Table::Authors, Key::new().u32(work.space).bytes(&author.0))?
+            .len();
+        if devices >= DEVICES_PER_IDENTITY_MAX {
+            return Err(Reject::TooManyDevices.into());
+        }
+        let feeds = usize::try_from(work.counts.feeds).unwrap_or(usize::MAX);
+        if feeds >= FEEDS_PER_SPACE_MAX
+            || (feeds >= FEEDS_FAIR_MAX && self.is_fullest(work, &genesis.chain)?)
+        {
+            return Err(Reject::TooManyFeeds.into());
+        }
+        for admission in genesis.chain.admissions() {
+            let inviter = admission.inviter.identity;
+            let edge = edge_key(work.space, inviter, admission.invitee);
+            if self
+                .0
+                .with(Table::Edges, edge.as_slice(), |_| ())?
+                .is_some()
+            {
+                continue;
+            }
+            let prefix = Key::new().u32(work.space).bytes(&inviter.0);
+            let range = crate::keys::Prefixed::new(prefix);
+            let invited = self.0.rows(Table::Edges, range.bounds())?;
+            if invited.take(ADMISSIONS_PER_INVITER_MAX).count() >= ADMISSIONS_PER_INVITER_MAX {
+                return Err(Reject::TooManyFeeds.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no branch of the tree of admissions has more feeds than this chain's.
+    fn is_fullest(&self, work: &Work, chain: &Chain) -> Result<bool> {
+        let Some(first) = chain.admissions().first() else {
+            return Ok(false);
+        };
+        let key = Key::new().u32(work.space).bytes(&first.invitee.0);
+        let own = self
+            .0
+            .with(Table::Branches, key.as_slice(), |value| u32_at(value, 0))?
+            .unwrap_or(0);
+        let range = crate::keys::Prefixed::new(Key::new().u32(work.space));
+        for row in self.0.rows(Table::Branches, range.bounds())? {
+            if u32_at(row?.1.value(), 0) > own {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Stores a run that continues its feed and everything that follows from it.
+    fn take_in(
+        &mut self,
+        mut work: Work,
+        feed: Option<u32>,
+        run: &VerifiedRun,
+    ) -> Result<(Vec<NewEntry>, Vec<DeviceId>)> {
+        let feed = match feed {
+            Some(feed) => feed,
+            None => self.add_feed(&mut work, run.device())?,
+        };
+        let head = work.feed(self, feed)?.head;
+        self.append_segments(feed, &head, run)?;
+        let row = work.feed_mut(self, feed)?;
+        row.head = run.head();
+        if head.next == 0 {
+            row.author = run.author();
+            work.counts.feeds += 1;
+        }
+        work.counts.entries += run.items().len() as u64;
+        let mut after = Vec::new();
+        if head.next == 0 && self.find_revocation(&mut work, feed)? {
+            after.push(After::Ends(feed));
+        }
+        let mut entries = Vec::with_capacity(run.items().len());
+        for (seq, item) in (run.start()..).zip(run.items()) {
+            let entering = Entering {
+                place: Place { feed, seq },
+                id: item.id,
+                created: item.created,
+                body: run.body_bytes(item),
+                order: None,
+                item: None,
+            };
+            entries.push(self.take_one(&mut work, &entering, &mut after)?);
+        }
+        work.flush(self)?;
+        let ended = self.run_after(&mut work, after, &mut entries)?;
+        work.finish(self)?;
+        Ok((entries, ended))
+    }
+
+    fn add_feed(&mut self, work: &mut Work, device: DeviceId) -> Result<u32> {
+        let number = self.next_number(Numbers::Feed)?;
+        let row = FeedRow::new(work.space, device);
+        // The row of the number must be there before anything refers to the feed.
+        self.put_row(&number.to_be_bytes(), &row)?;
+        work.add_feed(number, row);
+        Ok(number)
+    }
+
+    /// Enters one entry and notes what it does to others.
+    fn take_one(
+        &mut self,
+        work: &mut Work,
+        entering: &Entering<'_>,
+        after: &mut Vec<After>,
+    ) -> Result<NewEntry> {
+        let new = work.enter(self, entering)?;
+        match (new.kind, new.target) {
+            (Some(proto::body::kind::RETRACT), Some(target)) => {
+                let place = entering.place;
+                let author = new.author;
+                if self.indexed(&target)?.is_none() {
+                    let key = link_key(work.space, &target, place);
+                    self.put(Table::Orphans, key.as_slice(), &[])?;
+                    work.has_orphans = true;
+                }
+                after.push(After::Retract { target, author });
+            }
+            (Some(proto::body::kind::REVOCATION), _) => {
+                after.extend(entering.body.map(|body| After::Revocation(body.to_vec())));
+            }
+            (None, _) if entering.body.is_none() => {
+                let feed = entering.place.feed;
+                self.put(Table::Holes, place_key(entering.place).as_slice(), &[])?;
+                work.feed_mut(self, feed)?.holes += 1;
+            }
+            _ => {}
+        }
+        if work.has_orphans {
+            let prefix = Key::new().u32(work.space).half(&new.id);
+            if self.has_any(Table::Orphans, prefix)? {
+                after.push(After::Orphaned(new.id, new.author));
+            }
+        }
+        Ok(new)
+    }
+
+    fn run_after(
+        &mut self,
+        work: &mut Work,
+        after: Vec<After>,
+        entries: &mut [NewEntry],
+    ) -> Result<Vec<DeviceId>> {
+        if entries.len() <= LIVE_ENTRIES_MAX {
+            for entry in entries {
+                if let Some(target) = entry.target {
+                    entry.topic = self.topic_of_entry(work, &target)?;
+                }
+            }
+        }
+        let mut ended = Vec::new();
+        for effect in after {
+            match effect {
+                After::Retract { target, author } => {
+                    let prefix = Key::new().u32(work.space).half(&target);
+                    if self.indexed(&target)?.is_some() {
+                        self.remove_all(Table::Orphans, prefix, usize::MAX)?;
+                    }
+                    work.retract(self, &target, author)?;
+                }
+                After::Orphaned(id, author) => {
+                    let prefix = Key::new().u32(work.space).half(&id);
+                    self.remove_all(Table::Orphans, prefix, usize::MAX)?;
+                    if work.is_retracted(self, &id, author)? {
+                        work.retract(self, &id, author)?;
+                    }
+                }
+                After::Revocation(body) => {
+                    ended.extend(self.note_revocation(work, &body)?);
+                }
+                After::Ends(feed) => ended.extend(self.apply_ends(work, feed)?),
+            }
+        }
+        Ok(ended)
+    }
+
+    /// The first entry of the topic in which an entry of this space stands.
+    fn topic_of_entry(&self, work: &mut Work, id: &EntryId) -> Result<Option<EntryId>> {
+        let Some(place) = self.indexed(id)?.map(|indexed| indexed.place) else {
+            return Ok(None);
+        };
+        if !work.owns(self, place.feed)? {
+            return Ok(None);
+        }
+        if let Some(topic) = self.gone_topic(place)? {
+            return Ok(Some(work.topic(self, topic)?.row.root));
+        }
+        let row = work.feed(self, place.feed)?.clone();
+        let loaded = self.entry_at(work.id, place.feed, &row, place.seq)?;
+        let body = loaded.as_ref().and_then(|loaded| loaded.body.as_deref());
+        let body = body.and_then(known_body);
+        Ok(body.and_then(|body| match work.role(row.author, &body) {
+            Role::First(_) => Some(*id),
+            Role::Item { root, .. } => Some(root),
+            _ => None,
+        }))
+    }
+
+    /// Signs and keeps an own entry; before the first one `genesis` gives the feed's beginning.
+    /// The entry must not leave this node before the transaction is durable: a device that signs
+    /// two entries at one place has forked.
+    ///
+    /// # Errors
+    /// [`Error::OwnBody`] where the body doesn't fit its bounds, [`Error::OwnEntry`] where this
+    /// device's feed has ended here, [`Error::UnknownSpace`], the database's.
+    pub fn append(
+        &mut self,
+        space: SpaceId,
+        key: &DeviceKey,
+        now: Millis,
+        body: &Body<'_>,
+        genesis: impl FnOnce() -> Result<Vec<u8>>,
+    ) -> Result<Appended> {
+        Body::decode(&body.encode())?;
+        let facts = self.facts(space, key.id())?;
+        check_own(&facts)?;
+        let mut entries = Vec::new();
+        if facts.head.next == 0 {
+            let first = genesis()?;
+            let first = Body::decode(&first)?;
+            entries.extend(self.append_one(space, key, now, &first)?);
+        }
+        entries.extend(self.append_one(space, key, now, body)?);
+        let last = entries
+            .last()
+            .ok_or_else(|| Error::Refused("an own entry was not kept".to_owned()))?;
+        Ok(Appended {
+            id: last.id,
+            seq: last.seq,
+            entries,
+        })
+    }
+
+    fn append_one(
+        &mut self,
+        space: SpaceId,
+        key: &DeviceKey,
+        now: Millis,
+        body: &Body<'_>,
+    ) -> Result<Vec<NewEntry>> {
+        let head = self.facts(space, key.id())?.head;
+        let run = author::append(key, space, &head, now, body);
+        match self.import(space, run, now) {
+            Ok(imported) => Ok(imported.entries),
+            Err(ImportError::Store(error)) => Err(error),
+            Err(ImportError::Reject(reject)) => Err(Error::OwnEntry(reject)),
+        }
+    }
+
+    /// Keeps a body that was missing.
+    ///
+    /// # Errors
+    /// [`ImportError::Reject`] where it isn't the one that the entry names.
+    pub fn fill(
+        &mut self,
+        space: SpaceId,
+        device: DeviceId,
+        seq: u64,
+        body: &[u8],
+        now: Millis,
+    ) -> Result<Filled, ImportError> {
+        let mut work = Work::begin(self, space, now.0)?;
+        let Some(feed) = self.feed_number(work.space, device)? else {
+            return Err(Reject::ForeignBody { seq }.into());
+        };
+        let row = work.feed(self, feed)?.clone();
+        let Some(entry) = self.entry_at(space, feed, &row, seq)? else {
+            return Err(Reject::ForeignBody { seq }.into());
+        };
+        verify_body(&work.context, &entry.header, body)?;
+        let place = Place { feed, seq };
+        if !self.remove(Table::Holes, place_key(place).as_slice())? {
+            return Ok(Filled::NotMissing);
+        }
+        let holes = &mut work.feed_mut(self, feed)?.holes;
+        *holes = holes.saturating_sub(1);
+        self.replace_body(space, feed, &row, seq, Some(body))?;
+        let order = self.indexed(&entry.id)?.map(|indexed| indexed.order);
+        let entering = Entering {
+            place,
+            id: entry.id,
+            created: entry.header.created,
+            body: Some(body),
+            order,
+            item: self.take_shadow(&mut work, place, order.unwrap_or(0))?,
+        };
+        let mut after = Vec::new();
+        let mut new = [self.take_one(&mut work, &entering, &mut after)?];
+        work.flush(self)?;
+        self.run_after(&mut work, after, &mut new)?;
+        work.finish(self)?;
+        let [new] = new;
+        Ok(Filled::Kept(Box::new(new)))
+    }
+
+    /// Removes what stands in a topic for an entry whose body was missing, so that the entry can
+    /// take its place.
+    fn take_shadow(
+        &mut self,
+        work: &mut Work,
+        place: Place,
+        order: u64,
+    ) -> Result<Option<ItemValue>> {
+        let Some(topic) = self.gone_topic(place)? else {
+            return Ok(None);
+        };
+        self.remove(Table::Gone, place_key(place).as_slice())?;
+        let key = ItemKey {
+            topic,
+            order,
+            place,
+        };
+        let Some(value) = self.remove_item(&key.encode())? else {
+            return Ok(None);
+        };
+        let row = &mut work.topic_mut(self, topic)?.row;
+        row.items = row.items.saturating_sub(1);
+        work.counts.items = work.counts.items.saturating_sub(1);
+        Ok(Some(ItemValue {
+            retracted: false,
+            missing: false,
+            ..ItemValue::decode(&value)
+        }))
+    }
+}
+
+/// Entries at or above what ended the feed since the run was checked.
+fn check_ends(facts: &FeedFacts, run: &VerifiedRun) -> Result<(), Reject> {
+    let end = run.head().next;
+    if let Some(last) = facts.revoked {
+        if end > last.seq.saturating_add(1) {
+            return Err(Reject::BeyondRevocation { last: last.seq });
+        }
+        if end == last.seq.saturating_add(1) && run.head().top != last.id {
+            return Err(Reject::OtherBranch { seq: last.seq });
+        }
+    } else if let Some(fork) = facts.fork {
+        if end > fork.seq {
+            return Err(Reject::BeyondFork { fork: fork.seq });
+        }
+        if end == fork.seq && run.head().top != fork.backlink {
+            return Err(Reject::OtherBranch {
+                seq: fork.seq.saturating_sub(1),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Our own device's feed may have ended: by a fork after a restored disk, or by a revocation.
+fn check_own(facts: &FeedFacts) -> Result<()> {
+    let reject = match (facts.revoked, facts.fork) {
+        (Some(last), _) => Reject::BeyondRevocation { last: last.seq },
+        (None, Some(fork)) => Reject::BeyondFork { fork: fork.seq },
+        (None, None) => return Ok(()),
+    };
+    Err(Error::OwnEntry(reject))
+}

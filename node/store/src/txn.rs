@@ -1,0 +1,128 @@
+//! A transaction that writes, as a job of [`crate::Store::write`] gets it.
+
+use std::ops::Deref;
+
+use crate::{
+    error::{Error, Result},
+    keys::Key,
+    rows::Row,
+    tables::{ITEM_KEY, ITEM_VALUE, Table, WriteTables},
+    view::View,
+};
+
+/// A running transaction: everything that [`View`] reads, as changed so far, and the changes.
+pub struct Txn<'t>(View<WriteTables<'t>>);
+
+impl<'t> Deref for Txn<'t> {
+    type Target = View<WriteTables<'t>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// Counters of local numbers. A number is never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    Space,
+    Feed,
+    Topic,
+}
+
+impl Numbers {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Space => "last-space",
+            Self::Feed => "last-feed",
+            Self::Topic => "last-topic",
+        }
+    }
+}
+
+impl<'t> Txn<'t> {
+    pub(crate) const fn new(tables: WriteTables<'t>) -> Self {
+        Self(View(tables))
+    }
+
+    fn tables(&mut self) -> &mut WriteTables<'t> {
+        &mut self.0.0
+    }
+
+    /// The current job stands; how many bytes its undoing would have taken.
+    pub(crate) fn finish_job(&mut self) -> usize {
+        let bytes = self.tables().job_bytes();
+        self.tables().keep();
+        bytes
+    }
+
+    pub(crate) fn undo_job(&mut self) -> Result<()> {
+        self.tables().roll_back()
+    }
+
+    pub(crate) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<()> {
+        self.tables().put(table, key, value)
+    }
+
+    pub(crate) fn put_row<R: Row>(&mut self, key: &[u8], row: &R) -> Result<()> {
+        self.put(R::TABLE, key, &row.encode())
+    }
+
+    pub(crate) fn remove(&mut self, table: Table, key: &[u8]) -> Result<bool> {
+        self.tables().remove(table, key)
+    }
+
+    /// Removes up to `limit` rows whose keys begin with a prefix: how many.
+    pub(crate) fn remove_all(&mut self, table: Table, prefix: Key, limit: usize) -> Result<usize> {
+        let range = crate::keys::Prefixed::new(prefix);
+        let mut keys = Vec::new();
+        for row in crate::tables::Source::rows(&self.0.0, table, range.bounds())?.take(limit) {
+            keys.push(row?.0.value().to_vec());
+        }
+        for key in &keys {
+            self.remove(table, key)?;
+        }
+        Ok(keys.len())
+    }
+
+    /// Notes where an entry is: what was noted before.
+    pub(crate) fn put_indexed(
+        &mut self,
+        id: &proto::EntryId,
+        indexed: &crate::keys::Indexed,
+    ) -> Result<Option<crate::keys::Indexed>> {
+        let old = self
+            .tables()
+            .put_id(&crate::keys::half(id), &indexed.encode())?;
+        Ok(old.map(|old| crate::keys::Indexed::decode(&old)))
+    }
+
+    pub(crate) fn remove_indexed(&mut self, id: &proto::EntryId) -> Result<()> {
+        self.tables().remove_id(&crate::keys::half(id))
+    }
+
+    pub(crate) fn put_item(
+        &mut self,
+        key: &[u8; ITEM_KEY],
+        value: &[u8; ITEM_VALUE],
+    ) -> Result<()> {
+        self.tables().put_item(key, value)
+    }
+
+    pub(crate) fn remove_item(&mut self, key: &[u8; ITEM_KEY]) -> Result<Option<[u8; ITEM_VALUE]>> {
+        self.tables().remove_item(key)
+    }
+
+    /// The next local number, from 1.
+    pub(crate) fn next_number(&mut self, numbers: Numbers) -> Result<u32> {
+        let number = self
+            .meta(numbers.name())?
+            .checked_add(1)
+            .ok_or_else(|| Error::Refused("the database has no more local numbers".to_owned()))?;
+        self.put(
+            Table::Meta,
+            numbers.name().as_bytes(),
+            &number.to_be_bytes(),
+        )?;
+        Ok(number)
+    }
+}
