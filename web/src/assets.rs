@@ -10,6 +10,9 @@ use axum::{
 
 use crate::fault::Fault;
 
+/// Where these files are served.
+pub(crate) const PREFIX: &str = "/static/";
+
 /// A file of `static/`.
 struct Asset {
     path: String,
@@ -64,7 +67,7 @@ pub(crate) struct AssetPaths {
 
 pub(crate) fn paths() -> AssetPaths {
     let [css, js, icon] = &*ASSETS;
-    let path = |asset: &Asset| format!("/static/{}", asset.path);
+    let path = |asset: &Asset| format!("{PREFIX}{}", asset.path);
     AssetPaths {
         css: path(css),
         js: path(js),

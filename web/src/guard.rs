@@ -8,12 +8,12 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{any, get},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    App, api,
+    App, api, assets,
     fault::{Fault, FaultKind},
     limits::REQUEST_TIME_MAX,
     pages,
@@ -31,6 +31,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .nest(api::PREFIX, api::router(app))
+        .route("/api/{*rest}", any(async || Fault::not_found("this path")))
         .merge(pages::router(app))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(middleware::from_fn_with_state(app.clone(), guard))
@@ -39,6 +40,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
 
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let for_tool = is_for_tool(request.uri());
+    let may_be_kept = request.uri().path().starts_with(assets::PREFIX);
     let mut response = if app.hosts.check(request.headers(), request.uri()).is_some() {
         tokio::time::timeout(REQUEST_TIME_MAX, next.run(request))
             .await
@@ -49,7 +51,8 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     if !for_tool && let Some(fault) = response.extensions_mut().remove::<Fault>() {
         response = pages::bare_error(&fault);
     }
-    add_headers(response.headers_mut());
+    let may_be_kept = may_be_kept && !response.status().is_client_error();
+    add_headers(response.headers_mut(), may_be_kept);
     response
 }
 
@@ -87,7 +90,7 @@ fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
     Fault::internal().into_response()
 }
 
-fn add_headers(headers: &mut HeaderMap) {
+fn add_headers(headers: &mut HeaderMap, may_be_kept: bool) {
     const ALWAYS: [(HeaderName, &str); 7] = [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -109,7 +112,7 @@ fn add_headers(headers: &mut HeaderMap) {
     for (name, value) in ALWAYS {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    if !may_be_kept {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
 }

@@ -27,6 +27,8 @@ mod pages;
 mod secret;
 mod server;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,

@@ -27,6 +27,8 @@ use crate::limits::{RENDER_BYTES_MAX, RENDER_CACHE_BYTES_MAX, RENDER_DEPTH_MAX, 
 const STEPS_PER_QUESTION: u32 = 256;
 /// A text's first heading stands below the page's and the post's own.
 const HEADING_SHIFT: u8 = 2;
+/// Characters of a text whose words are told in a list; lists show fewer.
+const PLAIN_CHARS_MAX: usize = 600;
 /// HTML knows so many levels.
 const HEADING_LEVEL_MAX: u8 = 6;
 
@@ -100,24 +102,54 @@ fn to_html(text: &str) -> String {
     SANITISER.clean(&html).to_string()
 }
 
+/// The words of a text without its marks, for lists. Not HTML: templates escape it.
+pub(crate) fn plain_text(text: &str) -> String {
+    let begin: String = text.chars().take(PLAIN_CHARS_MAX).collect();
+    let arena = Arena::new();
+    let Some(root) = tree(&arena, &begin) else {
+        return begin;
+    };
+    let mut words = String::with_capacity(begin.len());
+    for node in root.descendants() {
+        match &node.data().value {
+            NodeValue::Text(text) => words.push_str(text),
+            NodeValue::Code(code) => words.push_str(&code.literal),
+            NodeValue::CodeBlock(block) => words.push_str(&block.literal),
+            NodeValue::HtmlInline(html) => words.push_str(html),
+            NodeValue::HtmlBlock(block) => words.push_str(&block.literal),
+            NodeValue::Paragraph
+            | NodeValue::Heading(_)
+            | NodeValue::Item(_)
+            | NodeValue::TableCell
+            | NodeValue::SoftBreak
+            | NodeValue::LineBreak => words.push(' '),
+            _ => {}
+        }
+    }
+    words
+}
+
 /// `None` when a bound is passed.
-fn parse(text: &str) -> Option<String> {
+fn tree<'a>(arena: &'a Arena<'a>, text: &str) -> Option<Node<'a>> {
     if text.len() > engine::limits::BODY_BYTES_MAX {
         return None;
     }
-    let arena = Arena::new();
     let questions = Cell::new(0);
     let enough = || {
         questions.set(questions.get() + 1);
         questions.get() > RENDER_STEPS_MAX / STEPS_PER_QUESTION
     };
-    let root = try_parse_document(&arena, text, &OPTIONS, &enough).ok()?;
-    if root
+    let root = try_parse_document(arena, text, &OPTIONS, &enough).ok()?;
+    let too_deep = root
         .descendants()
-        .any(|node| node.ancestors().nth(RENDER_DEPTH_MAX).is_some())
-    {
-        return None;
-    }
+        .any(|node| node.ancestors().nth(RENDER_DEPTH_MAX).is_some());
+    (!too_deep).then_some(root)
+}
+
+/// `None` when a bound is passed.
+fn parse(text: &str) -> Option<String> {
+    let arena = Arena::new();
+    let root = tree(&arena, text)?;
     simplify(&arena, root);
     let mut html = Bounded(String::with_capacity(text.len() * 3 / 2));
     comrak::format_html(root, &OPTIONS, &mut html).ok()?;

@@ -48,6 +48,22 @@ fn ordinary_markdown_looks_as_expected() {
 }
 
 #[test]
+fn a_list_shows_the_words_alone() {
+    let words = |text: &str| {
+        plain_text(text)
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        words("# Day *one*\n\nWe [left](https://a.example) `at` dawn\n- x\n- [x] y"),
+        "Day one We left at dawn x y"
+    );
+    assert_eq!(words("> a\n\n| b | c |\n|-|-|\n| d | e |"), "a b c d e");
+    assert_eq!(words(&"a ".repeat(10_000)).len(), 599);
+}
+
+#[test]
 fn pictures_become_links_and_load_nothing() {
     assert_eq!(
         html("![a map](https://a.example/map.png)"),

@@ -12,8 +12,6 @@ mod node;
 pub(crate) mod problem;
 mod routes;
 pub(crate) mod stream;
-#[cfg(test)]
-mod tests;
 
 use std::sync::{Arc, LazyLock};
 

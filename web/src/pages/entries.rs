@@ -28,7 +28,7 @@ use crate::{
     api::extract::{Id, Query},
     fault::{Fault, Outcome},
     limits::MARK_READ_MAX,
-    markdown::Markup,
+    markdown::{Markup, plain_text},
 };
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -214,7 +214,10 @@ async fn ask_retract(ctx: Ctx, Id(id): Id<EntryId>, query: Query) -> Outcome<Res
     html(&RetractPage {
         page: ctx.layout(Nav::None, "Take back", &query)?.below(&*back),
         id: id.to_string(),
-        excerpt: words::excerpt(post.title.as_deref().unwrap_or(&post.body), EXCERPT_CHARS),
+        excerpt: words::excerpt(
+            post.title.as_deref().unwrap_or(&plain_text(&post.body)),
+            EXCERPT_CHARS,
+        ),
         back,
     })
 }

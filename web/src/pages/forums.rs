@@ -27,6 +27,7 @@ use crate::{
     App,
     api::extract::{Id, Query},
     fault::Outcome,
+    markdown::plain_text,
 };
 
 /// Characters of a first post in the list of threads.
@@ -152,7 +153,7 @@ impl TopicView {
             when: When::of(topic.last_activity_ms, ctx.now),
             replies: topic.replies,
             unread: topic.unread,
-            excerpt: words::excerpt(&topic.excerpt, EXCERPT_CHARS),
+            excerpt: words::excerpt(&plain_text(&topic.excerpt), EXCERPT_CHARS),
             retracted: topic.retracted,
             tags: topic.tags.clone(),
         }

@@ -15,7 +15,7 @@ use super::{
     when::When,
     words,
 };
-use crate::{App, api::extract::Query, fault::Outcome};
+use crate::{App, api::extract::Query, fault::Outcome, markdown::plain_text};
 
 /// Characters of a text in the list.
 const EXCERPT_CHARS: usize = 160;
@@ -89,17 +89,17 @@ fn line(ctx: &Ctx, news: &News) -> NewsView {
                 who: topic.author.as_ref().map(Who::from),
                 when: Some(When::of(topic.last_activity_ms, ctx.now)),
                 unread: topic.unread,
-                excerpt: words::excerpt(&topic.excerpt, EXCERPT_CHARS),
+                excerpt: words::excerpt(&plain_text(&topic.excerpt), EXCERPT_CHARS),
             }
         }
         News::Conversation(conversation) => {
             let who = Who::from(&conversation.contact);
             NewsView {
-                kind: "Message",
-                href: format!("/messages/{}", conversation.contact.id),
+                kind: "Messages with",
+                href: format!("/messages/{}#reply", conversation.contact.id),
                 title: who.name.clone(),
-                place: "Messages".to_owned(),
-                place_href: "/messages".to_owned(),
+                place: String::new(),
+                place_href: String::new(),
                 who: None,
                 when: conversation
                     .last_activity_ms
@@ -108,7 +108,7 @@ fn line(ctx: &Ctx, news: &News) -> NewsView {
                 excerpt: conversation
                     .last
                     .as_ref()
-                    .map(|post| words::excerpt(&post.body, EXCERPT_CHARS))
+                    .map(|post| words::excerpt(&plain_text(&post.body), EXCERPT_CHARS))
                     .unwrap_or_default(),
             }
         }

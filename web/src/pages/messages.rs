@@ -28,6 +28,7 @@ use crate::{
     api::extract::{Id, Query, parse_field},
     fault::Outcome,
     limits::MESSAGES_PER_PAGE,
+    markdown::plain_text,
 };
 
 /// Characters of the newest message in the list.
@@ -71,14 +72,14 @@ async fn list(ctx: Ctx, query: Query) -> Outcome<Response> {
             .map(|conversation| {
                 let last = conversation.last.as_ref();
                 ConversationView {
-                    href: format!("/messages/{}", conversation.contact.id),
+                    href: format!("/messages/{}#reply", conversation.contact.id),
                     name: words::name(&conversation.contact.name),
                     when: conversation
                         .last_activity_ms
                         .map(|time| When::of(time, ctx.now)),
                     unread: conversation.unread,
                     excerpt: last
-                        .map(|post| words::excerpt(&post.body, EXCERPT_CHARS))
+                        .map(|post| words::excerpt(&plain_text(&post.body), EXCERPT_CHARS))
                         .unwrap_or_default(),
                     by_us: last.is_some_and(|post| post.own),
                 }

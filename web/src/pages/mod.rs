@@ -20,8 +20,6 @@ mod search;
 mod settings;
 mod sign_in;
 mod spaces;
-#[cfg(test)]
-mod tests;
 mod topic;
 mod when;
 mod words;

@@ -7,7 +7,7 @@ use engine::{
 };
 
 use super::{when::When, words};
-use crate::markdown::{Markup, Renderer};
+use crate::markdown::{Markup, Renderer, plain_text};
 
 /// Reactions that are offered; others are shown where somebody gave them.
 pub(crate) const REACTIONS: [&str; 6] = ["👍", "❤️", "😄", "😮", "😢", "🎉"];
@@ -180,7 +180,7 @@ impl PostView {
                 excerpt: post
                     .parent_excerpt
                     .as_ref()
-                    .map(|(_, text)| words::excerpt(text, PARENT_EXCERPT_CHARS))
+                    .map(|(_, text)| words::excerpt(&plain_text(text), PARENT_EXCERPT_CHARS))
                     .unwrap_or_default(),
                 here: false,
             }),

@@ -11,6 +11,7 @@ use crate::{
     App,
     api::{check_search, extract::Query},
     fault::Outcome,
+    markdown::plain_text,
 };
 
 /// Characters of a hit's text.
@@ -78,6 +79,6 @@ fn hit_view(ctx: &Ctx, hit: &Hit) -> HitView {
         place: words::name(&hit.space_name),
         who: Who::from(&hit.post.author),
         when: When::of(hit.post.created_ms, ctx.now),
-        excerpt: words::excerpt(&hit.excerpt, EXCERPT_CHARS),
+        excerpt: words::excerpt(&plain_text(&hit.excerpt), EXCERPT_CHARS),
     }
 }

@@ -88,7 +88,7 @@ fn page(ctx: &Ctx, query: &Query, typed: Option<(String, String)>) -> Outcome<Re
                 name: session.name(),
                 since: When::of(session.since, ctx.now),
                 seen: When::of(session.seen, ctx.now),
-                agent: session.agent,
+                agent: words::browser(&session.agent),
             })
             .collect(),
     })

@@ -55,6 +55,38 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// What a browser says it is, in two words where they are known.
+pub(crate) fn browser(agent: &str) -> String {
+    // Each pretends to be those after it.
+    const BROWSERS: [(&str, &str); 6] = [
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrom", "Chrome"),
+        ("Safari/", "Safari"),
+        ("curl/", "curl"),
+    ];
+    const SYSTEMS: [(&str, &str); 6] = [
+        ("Android", "Android"),
+        ("iPhone", "an iPhone"),
+        ("iPad", "an iPad"),
+        ("Windows", "Windows"),
+        ("Macintosh", "a Mac"),
+        ("Linux", "Linux"),
+    ];
+    let known = |list: &[(&str, &'static str)]| {
+        list.iter()
+            .find(|(sign, _)| agent.contains(sign))
+            .map(|(_, name)| *name)
+    };
+    match (known(&BROWSERS), known(&SYSTEMS)) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), None) => browser.to_owned(),
+        _ if agent.trim().is_empty() => "A browser that doesn't say what it is".to_owned(),
+        _ => name(agent),
+    }
+}
+
 /// Control characters, and those by which one text can turn or hide another (Unicode's bidirectional
 /// controls and zero-width characters). The joiner stays: families of emoji need it.
 fn is_invisible(c: char) -> bool {
@@ -83,6 +115,22 @@ mod tests {
         assert_eq!(excerpt("héllo wörld", 6), "héllo…");
         assert_eq!(quotation("a\n\nb"), "> a\n> \n> b\n\n");
         assert_eq!(title("  "), "(the beginning hasn't arrived yet)");
+    }
+
+    #[test]
+    fn browsers_are_told_by_name() {
+        assert_eq!(
+            browser("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+            "Firefox on Linux"
+        );
+        assert_eq!(
+            browser(
+                "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile Safari/537.36"
+            ),
+            "Chrome on Android"
+        );
+        assert_eq!(browser("thing/1\u{202e}"), "thing/1");
+        assert_eq!(browser(""), "A browser that doesn't say what it is");
     }
 
     #[test]

@@ -374,12 +374,12 @@ impl News {
     pub(crate) fn of(news: view::News, renderer: &Renderer) -> Self {
         match news {
             view::News::Topic(topic) => Self {
-                topic: Some(topic.into()),
+                topic: Some((*topic).into()),
                 conversation: None,
             },
             view::News::Conversation(conversation) => Self {
                 topic: None,
-                conversation: Some(Conversation::of(conversation, renderer)),
+                conversation: Some(Conversation::of(*conversation, renderer)),
             },
         }
     }
