@@ -6,6 +6,7 @@ use links::{CloseCode, Connection, MeetStream, Protocol};
 use proto::{
     IdentityId, Millis,
     card::{Card, Invite, InviteSecret, Join, JoinAnswer, PairSecret, Refusal},
+    limits::CONTACTS_MAX,
     space::conversation_id,
 };
 use store::Txn;
@@ -18,7 +19,7 @@ use crate::{
     events::About,
     files::Keys,
     inner::{Inner, about_contact},
-    records::{self, Contact, ContactState, PendingJoin},
+    records::{self, ContactState},
     spaces,
 };
 
@@ -62,37 +63,53 @@ enum JoinError {
 /// until the link expires.
 pub(crate) async fn join(inner: &Arc<Inner>, link: &str) -> Result<IdentityId> {
     inner.ready()?;
-    let invite = Invite::parse(link).map_err(|error| Error::Invalid { field: "link", detail: error.to_string() })?;
-    if inner.links().is_some_and(|links| links.id() == invite.endpoint) {
-        return Err(Error::Invalid { field: "link", detail: "this is your own link: give it to somebody else".into() });
+    let invite = Invite::parse(link).map_err(|error| Error::Invalid {
+        field: "link",
+        detail: error.to_string(),
+    })?;
+    if inner
+        .links()
+        .is_some_and(|links| links.id() == invite.endpoint)
+    {
+        return Err(Error::Invalid {
+            field: "link",
+            detail: "this is your own link: give it to somebody else".into(),
+        });
     }
     if invite.expires <= clock::now() {
-        return Err(Error::Conflict { detail: Refusal::Expired.to_string() });
+        return Err(Error::Conflict {
+            detail: Refusal::Expired.to_string(),
+        });
     }
-    let pending = PendingJoin::new(&invite, clock::now());
-    match attempt(inner, &invite, Some(&pending)).await {
+    let id = records::pending_id(&invite);
+    match attempt(inner, &invite, true).await {
         Ok(Joined::Contact(id)) => Ok(id),
-        Ok(Joined::Waiting) => keep(inner, pending).await,
-        Err(JoinError::Refused(refusal)) => Err(Error::Conflict { detail: refusal.to_string() }),
+        Ok(Joined::Waiting) => keep(inner, id, link).await,
+        Err(JoinError::Refused(refusal)) => Err(Error::Conflict {
+            detail: refusal.to_string(),
+        }),
         Err(JoinError::Own(error)) => Err(error),
         Err(error @ (JoinError::Unreachable(_) | JoinError::Malformed(_))) => {
-            inner.note_error(pending.id, &error.to_string());
-            keep(inner, pending).await
+            inner.note_error(id, &error.to_string());
+            keep(inner, id, link).await
         }
     }
 }
 
-async fn keep(inner: &Arc<Inner>, pending: PendingJoin) -> Result<IdentityId> {
-    let id = pending.id;
-    let row = pending.clone();
-    inner.store.write(move |txn| records::put_pending(txn, &row)).await?;
+async fn keep(inner: &Arc<Inner>, id: IdentityId, link: &str) -> Result<IdentityId> {
+    let mut row = records::new_contact("", clock::now());
+    row.link = Some(link.to_owned());
+    inner
+        .store
+        .write(move |txn| txn.put_contact(&id, &row))
+        .await?;
     inner.events.emit(EventKind::Contact, about_contact(id));
-    inner.tasks.spawn(retry(inner.clone(), pending));
+    inner.tasks.spawn(retry(inner.clone(), id));
     Ok(id)
 }
 
 /// Tries a pending join until it is answered, removed or expired.
-pub(crate) async fn retry(inner: Arc<Inner>, pending: PendingJoin) {
+pub(crate) async fn retry(inner: Arc<Inner>, id: IdentityId) {
     let mut wait = RETRY_MIN;
     loop {
         tokio::select! {
@@ -100,21 +117,21 @@ pub(crate) async fn retry(inner: Arc<Inner>, pending: PendingJoin) {
             () = tokio::time::sleep(wait) => {}
         }
         wait = (wait * 2).min(RETRY_MAX);
-        let still = inner.store.read().and_then(|snapshot| records::pending(&snapshot, pending.id));
-        if !matches!(still, Ok(Some(_))) {
-            return;
-        }
-        let Ok(invite) = Invite::parse(&pending.link) else {
+        let row = inner
+            .store
+            .read()
+            .and_then(|snapshot| snapshot.contact(&id));
+        let link = row.ok().flatten().and_then(|row| row.link);
+        let Some(Ok(invite)) = link.map(|link| Invite::parse(&link)) else {
             return;
         };
         if invite.expires <= clock::now() {
-            inner.note_error(pending.id, &Refusal::Expired.to_string());
+            inner.note_error(id, &Refusal::Expired.to_string());
             return;
         }
-        match attempt(&inner, &invite, None).await {
+        match attempt(&inner, &invite, false).await {
             Ok(Joined::Contact(_)) => {
-                let id = pending.id;
-                if let Err(error) = inner.store.write(move |txn| records::remove_pending(txn, id)).await {
+                if let Err(error) = inner.store.write(move |txn| txn.remove_contact(&id)).await {
                     tracing::warn!(%error, "could not remove a pending contact");
                 }
                 inner.events.emit(EventKind::Contact, about_contact(id));
@@ -122,44 +139,80 @@ pub(crate) async fn retry(inner: Arc<Inner>, pending: PendingJoin) {
             }
             Ok(Joined::Waiting) => wait = RETRY_MIN,
             Err(JoinError::Refused(refusal)) => {
-                inner.note_error(pending.id, &refusal.to_string());
-                inner.events.emit(EventKind::Contact, about_contact(pending.id));
+                inner.note_error(id, &refusal.to_string());
+                inner.events.emit(EventKind::Contact, about_contact(id));
                 return;
             }
-            Err(error) => inner.note_error(pending.id, &error.to_string()),
+            Err(error) => inner.note_error(id, &error.to_string()),
         }
     }
 }
 
-/// One try. With `first` it doesn't stay for a decision that takes its time.
-async fn attempt(inner: &Arc<Inner>, invite: &Invite, first: Option<&PendingJoin>) -> Result<Joined, JoinError> {
+/// One try; the first one doesn't stay for a decision that takes its time.
+async fn attempt(inner: &Arc<Inner>, invite: &Invite, first: bool) -> Result<Joined, JoinError> {
     let keys = inner.ready()?;
     let unreachable = |error: &dyn std::fmt::Display| JoinError::Unreachable(error.to_string());
-    let links = inner.links().ok_or_else(|| unreachable(&"the links are off"))?;
-    let dialed = links.dial(invite.endpoint, &invite.addrs, invite.relay.clone(), Protocol::Meet).await;
+    let links = inner
+        .links()
+        .ok_or_else(|| unreachable(&"the links are off"))?;
+    let dialed = links
+        .dial(
+            invite.endpoint,
+            &invite.addrs,
+            invite.relay.clone(),
+            Protocol::Meet,
+        )
+        .await;
     let conn = dialed.map_err(|error| unreachable(&error))?;
-    let exporter = conn.exporter(EXPORTER_LABEL, b"").map_err(|error| unreachable(&error))?;
-    let mut stream = MeetStream::open(conn.clone()).await.map_err(|error| unreachable(&error))?;
-    let card = own_card(inner, &keys)?;
-    let join = Join { tag: invite.secret.tag(), proof: invite.secret.proof(&exporter, true), card: card.encode(&keys.device, &exporter) };
-    stream.send(join.encode().into()).await.map_err(|error| unreachable(&error))?;
+    let exporter = conn
+        .exporter(EXPORTER_LABEL, b"")
+        .map_err(|error| unreachable(&error))?;
+    let mut stream = MeetStream::open(conn.clone())
+        .await
+        .map_err(|error| unreachable(&error))?;
+    let card = own_card(inner)?;
+    let join = Join {
+        tag: invite.secret.tag(),
+        proof: invite.secret.proof(&exporter, true),
+        card: card.encode(&keys.device, &exporter),
+    };
+    stream
+        .send(join.encode().into())
+        .await
+        .map_err(|error| unreachable(&error))?;
     let mut wait = EXCHANGE_WAIT;
     loop {
-        let answer = timeout(wait, stream.recv()).await.map_err(|_| unreachable(&"no answer"))?;
-        let answer = answer.map_err(|error| unreachable(&error))?.ok_or_else(|| unreachable(&"the connection ended"))?;
-        match JoinAnswer::decode(&answer).map_err(|error| JoinError::Malformed(error.to_string()))? {
+        let answer = timeout(wait, stream.recv())
+            .await
+            .map_err(|_| unreachable(&"no answer"))?;
+        let answer = answer
+            .map_err(|error| unreachable(&error))?
+            .ok_or_else(|| unreachable(&"the connection ended"))?;
+        match JoinAnswer::decode(&answer)
+            .map_err(|error| JoinError::Malformed(error.to_string()))?
+        {
             JoinAnswer::Refused(refusal) => return Err(JoinError::Refused(refusal)),
-            JoinAnswer::Wait if first.is_some() => return Ok(Joined::Waiting),
+            JoinAnswer::Wait if first => return Ok(Joined::Waiting),
             JoinAnswer::Wait => wait = DECISION_WAIT,
             JoinAnswer::Welcome { proof, card } => {
                 if !same(&proof, &invite.secret.proof(&exporter, false)) {
-                    return Err(JoinError::Malformed("it does not know the link's secret".into()));
+                    return Err(JoinError::Malformed(
+                        "it does not know the link's secret".into(),
+                    ));
                 }
-                let theirs = Card::decode(&card, &exporter).map_err(|error| JoinError::Malformed(error.to_string()))?;
+                let theirs = Card::decode(&card, &exporter)
+                    .map_err(|error| JoinError::Malformed(error.to_string()))?;
                 if !invite.many && theirs.endpoint != conn.remote() {
-                    return Err(JoinError::Malformed("its card names another endpoint".into()));
+                    return Err(JoinError::Malformed(
+                        "its card names another endpoint".into(),
+                    ));
                 }
-                let secret = PairSecret::new(&exporter, &invite.secret, keys.identity.id(), theirs.certificate.identity);
+                let secret = PairSecret::new(
+                    &exporter,
+                    &invite.secret,
+                    keys.identity.id(),
+                    theirs.certificate.identity,
+                );
                 let id = become_contacts(inner, &keys, theirs, secret).await?;
                 conn.close(CloseCode::Done, "");
                 return Ok(Joined::Contact(id));
@@ -168,12 +221,18 @@ async fn attempt(inner: &Arc<Inner>, invite: &Invite, first: Option<&PendingJoin
     }
 }
 
-fn own_card(inner: &Inner, keys: &Keys) -> Result<Card> {
-    let snapshot = inner.store.read()?;
-    let own = records::own(&snapshot)?.ok_or(Error::NotSetUp)?;
-    let links = inner.links().ok_or_else(|| Error::Unreachable { detail: "the links are off".into() })?;
-    let _ = keys;
-    Ok(Card { certificate: own.certificate, name: own.name, endpoint: links.id(), addrs: links.addrs(), relay: links.relay() })
+fn own_card(inner: &Inner) -> Result<Card> {
+    let own = inner.store.read()?.own_device()?.ok_or(Error::NotSetUp)?;
+    let links = inner.links().ok_or_else(|| Error::Unreachable {
+        detail: "the links are off".into(),
+    })?;
+    Ok(Card {
+        certificate: own.certificate,
+        name: own.name,
+        endpoint: links.id(),
+        addrs: links.addrs(),
+        relay: links.relay(),
+    })
 }
 
 /// Comparing secrets takes the same time wherever they differ.
@@ -182,40 +241,54 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
 }
 
 /// Makes a contact of who showed a card: the row, the conversation, our blog's offer.
-async fn become_contacts(inner: &Arc<Inner>, keys: &Keys, card: Card, secret: PairSecret) -> Result<IdentityId> {
+async fn become_contacts(
+    inner: &Arc<Inner>,
+    keys: &Keys,
+    card: Card,
+    secret: PairSecret,
+) -> Result<IdentityId> {
     let id = card.certificate.identity;
     if id == keys.identity.id() {
-        return Err(Error::Conflict { detail: "this link leads to yourself".into() });
+        return Err(Error::Conflict {
+            detail: "this link leads to yourself".into(),
+        });
     }
     let keys = keys.clone();
     let endpoint = card.endpoint;
-    inner.store.write(move |txn| befriend(txn, &keys, &card, &secret, clock::now())).await?;
+    inner
+        .store
+        .write(move |txn| befriend(txn, &keys, &card, &secret, clock::now()))
+        .await?;
     inner.begin_contact(id, &[endpoint]);
     inner.tell_audience();
     inner.events.emit(EventKind::Contact, about_contact(id));
     Ok(id)
 }
 
-fn befriend(txn: &mut Txn<'_>, keys: &Keys, card: &Card, secret: &PairSecret, now: Millis) -> Result<(), store::Error> {
+fn befriend(
+    txn: &mut Txn<'_>,
+    keys: &Keys,
+    card: &Card,
+    secret: &PairSecret,
+    now: Millis,
+) -> Result<(), store::Error> {
     let id = card.certificate.identity;
-    let before = records::contact(txn, id)?;
-    let mut contact = before.clone().unwrap_or_else(|| Contact::new(&card.name, now));
-    if before.as_ref().is_some_and(|before| before.state == ContactState::Ready && before.secret.as_ref() != Some(secret)) {
-        // Added anew by another link: the new secret means a new conversation; the old one stays readable.
-        contact.acked_rev = 0;
-        contact.seen_rev = 0;
-    }
+    let mut contact = txn
+        .contact(&id)?
+        .unwrap_or_else(|| records::new_contact(&card.name, now));
+    // Added anew: what either side believes of the other's counts is void.
+    (contact.acked_rev, contact.seen_rev) = (0, 0);
     contact.name.clone_from(&card.name);
     contact.state = ContactState::Ready;
-    contact.secret = Some(secret.clone());
-    contact.rev += 1;
-    contact.put_device(card);
-    records::put_contact(txn, id, &contact)?;
-    txn.set_name_from_card(id, &card.name)?;
+    contact.pair_secret = Some(secret.clone());
+    contact.my_rev += 1;
+    records::put_device(&mut contact, card);
+    txn.put_contact(&id, &contact)?;
+    txn.set_name(id, &card.name, now)?;
     let own = keys.identity.id();
     let conversation = conversation_id(&secret.0);
     if txn.space(conversation)?.is_none() {
-        txn.create_space(spaces::conversation(conversation, [own, id], now))?;
+        txn.create_space(&spaces::conversation(conversation, [own, id], now))?;
     }
     if let Some(blog) = spaces::own_blog(txn, own)? {
         spaces::put_offer(txn, keys, &blog, id)?;
@@ -238,7 +311,11 @@ pub(crate) async fn welcome(inner: Arc<Inner>, conn: Connection) {
     let answer = match answer(&inner, &conn, &exporter, &join).await {
         Ok(Answer::Welcome(answer)) => answer,
         Ok(Answer::Refuse(refusal)) => JoinAnswer::Refused(refusal),
-        Ok(Answer::Ask { card, secret, decided }) => {
+        Ok(Answer::Ask {
+            card,
+            secret,
+            decided,
+        }) => {
             let sent = stream.send(JoinAnswer::Wait.encode().into()).await;
             let id = card.certificate.identity;
             let decision = match sent {
@@ -255,7 +332,11 @@ pub(crate) async fn welcome(inner: Arc<Inner>, conn: Connection) {
                 },
                 Ok(Ok(false)) => JoinAnswer::Refused(Refusal::Declined),
                 Ok(Err(_)) | Err(_) => {
-                    inner.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&id);
+                    inner
+                        .waiting
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .remove(&id);
                     return;
                 }
             }
@@ -282,16 +363,27 @@ async fn hear(inner: &Inner, conn: &Connection) -> Option<(MeetStream, [u8; 32],
 enum Answer {
     Welcome(JoinAnswer),
     Refuse(Refusal),
-    Ask { card: Box<Card>, secret: InviteSecret, decided: oneshot::Receiver<bool> },
+    Ask {
+        card: Box<Card>,
+        secret: InviteSecret,
+        decided: oneshot::Receiver<bool>,
+    },
 }
 
-async fn answer(inner: &Arc<Inner>, conn: &Connection, exporter: &[u8; 32], join: &Join) -> Result<Answer> {
+async fn answer(
+    inner: &Arc<Inner>,
+    conn: &Connection,
+    exporter: &[u8; 32],
+    join: &Join,
+) -> Result<Answer> {
     let keys = inner.ready()?;
     let found = {
         let snapshot = inner.store.read()?;
         records::invite_by_tag(&snapshot, &join.tag)?
     };
-    let Some(invite) = found.filter(|invite| same(&invite.secret.proof(exporter, true), &join.proof)) else {
+    let Some((invite_id, invite)) =
+        found.filter(|(_, invite)| same(&invite.secret.proof(exporter, true), &join.proof))
+    else {
         return Ok(Answer::Refuse(Refusal::Unknown));
     };
     let Ok(card) = Card::decode(&join.card, exporter) else {
@@ -304,67 +396,105 @@ async fn answer(inner: &Arc<Inner>, conn: &Connection, exporter: &[u8; 32], join
     // Somebody whose answer got lost may use the same link again.
     let again = invite.used_by.contains(&id);
     if !again && invite.used >= invite.uses {
-        let invite_id = invite.id.clone();
-        inner.store.write(move |txn| records::note_tried_again(txn, &invite_id)).await?;
-        inner.events.emit(EventKind::Contact, About { subject: Some(invite.id.clone()), ..About::default() });
+        let row = invite_id.clone();
+        inner
+            .store
+            .write(move |txn| records::change_invite(txn, &row, |invite| invite.tried_again = true))
+            .await?;
+        inner.events.emit(
+            EventKind::Contact,
+            About {
+                subject: Some(invite_id),
+                ..About::default()
+            },
+        );
         return Ok(Answer::Refuse(Refusal::Used));
     }
     if invite.expires <= clock::now() {
         return Ok(Answer::Refuse(Refusal::Expired));
     }
-    let full = {
-        let snapshot = inner.store.read()?;
-        records::contacts(&snapshot)?.len() >= proto::limits::CONTACTS_MAX
-    };
-    if full {
+    let known = inner.store.read()?.contacts()?;
+    if known.len() >= CONTACTS_MAX && !known.iter().any(|(known, _)| *known == id) {
         return Ok(Answer::Refuse(Refusal::Full));
     }
-    let (invite_id, many) = (invite.id.clone(), invite.many());
+    let many = invite.uses > 1;
     let (card_for_row, now) = (card.clone(), clock::now());
     let already = inner
         .store
         .write(move |txn| {
-            records::use_invite(txn, &invite_id, id)?;
-            let known = records::contact(txn, id)?;
-            let accepted = known.as_ref().is_some_and(|known| known.state == ContactState::Ready || known.accepted);
+            records::change_invite(txn, &invite_id, |invite| {
+                if !invite.used_by.contains(&id) {
+                    invite.used_by.push(id);
+                    invite.used += 1;
+                }
+            })?;
+            let known = txn.contact(&id)?;
+            let accepted = known.as_ref().is_some_and(|known| {
+                known.state == ContactState::Ready || records::is_accepted(known)
+            });
             if many && !accepted {
-                let mut contact = known.unwrap_or_else(|| Contact::new(&card_for_row.name, now));
+                let mut contact =
+                    known.unwrap_or_else(|| records::new_contact(&card_for_row.name, now));
                 contact.state = ContactState::Asks;
                 contact.name.clone_from(&card_for_row.name);
-                records::put_contact(txn, id, &contact)?;
+                txn.put_contact(&id, &contact)?;
             }
             Ok(accepted)
         })
         .await?;
     if many && !already {
         let (decide, decided) = oneshot::channel();
-        inner.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id, Waiting { decide });
+        inner
+            .waiting
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(id, Waiting { decide });
         inner.events.emit(EventKind::Contact, about_contact(id));
-        return Ok(Answer::Ask { card: Box::new(card), secret: invite.secret.clone(), decided });
+        return Ok(Answer::Ask {
+            card: Box::new(card),
+            secret: invite.secret.clone(),
+            decided,
+        });
     }
-    accept(inner, exporter, card, &invite.secret).await.map(Answer::Welcome)
+    accept(inner, exporter, card, &invite.secret)
+        .await
+        .map(Answer::Welcome)
 }
 
-async fn accept(inner: &Arc<Inner>, exporter: &[u8; 32], card: Card, invite: &InviteSecret) -> Result<JoinAnswer> {
+async fn accept(
+    inner: &Arc<Inner>,
+    exporter: &[u8; 32],
+    card: Card,
+    invite: &InviteSecret,
+) -> Result<JoinAnswer> {
     let keys = inner.ready()?;
-    let own = own_card(inner, &keys)?.encode(&keys.device, exporter);
-    let secret = PairSecret::new(exporter, invite, keys.identity.id(), card.certificate.identity);
+    let own = own_card(inner)?.encode(&keys.device, exporter);
+    let secret = PairSecret::new(
+        exporter,
+        invite,
+        keys.identity.id(),
+        card.certificate.identity,
+    );
     become_contacts(inner, &keys, card, secret).await?;
-    Ok(JoinAnswer::Welcome { proof: invite.proof(exporter, false), card: own })
+    Ok(JoinAnswer::Welcome {
+        proof: invite.proof(exporter, false),
+        card: own,
+    })
 }
 
 /// The person decided about somebody who asks.
 pub(crate) async fn decide(inner: &Arc<Inner>, id: IdentityId, yes: bool) -> Result<()> {
-    let waiting = inner.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&id);
+    let waiting = inner
+        .waiting
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .remove(&id);
     if yes {
         inner
             .store
             .write(move |txn| {
-                if let Some(mut contact) = records::contact(txn, id)? {
-                    contact.accepted = true;
-                    records::put_contact(txn, id, &contact)?;
-                }
-                Ok(())
+                // Until they hear of it: pending, without a link.
+                records::change_contact(txn, id, |contact| contact.state = ContactState::Pending)
             })
             .await?;
     }

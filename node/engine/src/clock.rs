@@ -7,7 +7,9 @@ use proto::Millis;
 /// Now, as this machine's clock claims. A clock before 1970 counts as 1970.
 #[expect(clippy::disallowed_methods, reason = "the one place")]
 pub(crate) fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -5,7 +5,9 @@
 #[non_exhaustive]
 pub enum Error {
     /// The node has no identity yet.
-    #[error("this node isn't set up yet: choose a name on its first page, with `waymeet setup` or with POST /api/v1/setup")]
+    #[error(
+        "this node isn't set up yet: choose a name on its first page, with `waymeet setup` or with POST /api/v1/setup"
+    )]
     NotSetUp,
     /// The node has an identity already.
     #[error("this node is set up already, as {name}")]
@@ -76,3 +78,26 @@ pub enum Error {
 
 /// A result of the engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Closed => Self::Stopping,
+            store::Error::UnknownSpace => Self::NotFound { what: "the space" },
+            store::Error::Refused(detail) => Self::Conflict { detail },
+            error @ store::Error::TooManySpaces { .. } => Self::Conflict {
+                detail: error.to_string(),
+            },
+            other => Self::Storage {
+                detail: other.to_string(),
+            },
+        }
+    }
+}
+
+pub(crate) fn invalid(field: &'static str, detail: &str) -> Error {
+    Error::Invalid {
+        field,
+        detail: detail.to_owned(),
+    }
+}

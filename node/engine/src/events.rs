@@ -45,8 +45,15 @@ pub(crate) struct Events {
 impl Events {
     /// `start` is the number of this start of the program.
     pub(crate) fn new(start: u32) -> Self {
-        let ring = Ring { events: VecDeque::new(), next: (u64::from(start) << 32) + 1, closed: false };
-        Self { ring: Arc::new(Mutex::new(ring)), changed: Arc::new(Notify::new()) }
+        let ring = Ring {
+            events: VecDeque::new(),
+            next: (u64::from(start) << 32) + 1,
+            closed: false,
+        };
+        Self {
+            ring: Arc::new(Mutex::new(ring)),
+            changed: Arc::new(Notify::new()),
+        }
     }
 
     pub(crate) fn emit(&self, kind: EventKind, about: About) {
@@ -62,8 +69,21 @@ impl Events {
             if ring.events.len() >= EVENTS_MAX {
                 ring.events.pop_front();
             }
-            let About { subject, space, topic, contact } = about;
-            ring.events.push_back(Event { id, kind, subject, space, topic, contact, at_ms });
+            let About {
+                subject,
+                space,
+                topic,
+                contact,
+            } = about;
+            ring.events.push_back(Event {
+                id,
+                kind,
+                subject,
+                space,
+                topic,
+                contact,
+                at_ms,
+            });
         }
         drop(ring);
         self.changed.notify_waiters();
@@ -80,7 +100,15 @@ impl Events {
         let newest = EventId(ring.next - 1);
         let oldest = ring.events.front().map_or(ring.next, |event| event.id.0);
         let known = after.is_none_or(|after| after <= newest && after.0 + 1 >= oldest);
-        Subscription { events: self.clone(), last: if known { after.unwrap_or(newest) } else { newest }, reset: !known }
+        Subscription {
+            events: self.clone(),
+            last: if known {
+                after.unwrap_or(newest)
+            } else {
+                newest
+            },
+            reset: !known,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
@@ -123,7 +151,15 @@ impl Subscription {
         }
         if std::mem::take(&mut self.reset) {
             let (id, at_ms) = (self.last, clock::now());
-            return Some(Event { id, kind: EventKind::Reset, subject: None, space: None, topic: None, contact: None, at_ms });
+            return Some(Event {
+                id,
+                kind: EventKind::Reset,
+                subject: None,
+                space: None,
+                topic: None,
+                contact: None,
+                at_ms,
+            });
         }
         let at = usize::try_from((self.last.0 + 1).checked_sub(oldest)?).ok()?;
         let event = ring.events.get(at)?.clone();
@@ -153,10 +189,16 @@ mod tests {
         let first = live.next().await.unwrap();
         assert_eq!((first.kind, first.id.0 >> 32), (EventKind::Entry, 3));
         assert_eq!(kinds(&mut live, 1).await, [EventKind::Contact]);
-        assert_eq!(kinds(&mut events.subscribe(Some(first.id)), 1).await, [EventKind::Contact]);
+        assert_eq!(
+            kinds(&mut events.subscribe(Some(first.id)), 1).await,
+            [EventKind::Contact]
+        );
         let mut before_restart = events.subscribe(Some(EventId(2 << 32)));
         events.emit(EventKind::Offer, About::default());
-        assert_eq!(kinds(&mut before_restart, 2).await, [EventKind::Reset, EventKind::Offer]);
+        assert_eq!(
+            kinds(&mut before_restart, 2).await,
+            [EventKind::Reset, EventKind::Offer]
+        );
         for _ in 0..=EVENTS_MAX {
             events.emit(EventKind::Sync, About::default());
         }

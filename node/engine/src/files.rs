@@ -21,7 +21,10 @@ const SECRET_BYTES_MAX: u64 = 1_024;
 /// # Errors
 /// The file system's.
 pub fn make_data_dir(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
     let mode = fs::metadata(dir)?.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
@@ -34,13 +37,19 @@ pub fn make_data_dir(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// The file system's.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let dir = path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "expected a path with a folder"))?;
+    let dir = path.parent().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "expected a path with a folder")
+    })?;
     let mut random = [0; 8];
     fill_random(&mut random);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary: PathBuf = dir.join(format!(".{name}.{:016x}", u64::from_be_bytes(random)));
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -74,7 +83,10 @@ pub fn read_or_create_token(path: &Path) -> io::Result<String> {
 pub(crate) fn fill_random(bytes: &mut [u8]) {
     // Without randomness no key is safe, so there is nothing to go on with. Linux can't fail here
     // once it has booted.
-    #[expect(clippy::expect_used, reason = "there is no safe way on without randomness")]
+    #[expect(
+        clippy::expect_used,
+        reason = "there is no safe way on without randomness"
+    )]
     getrandom::fill(bytes).expect("the operating system gives randomness");
 }
 
@@ -102,9 +114,10 @@ impl Keys {
         let identity = read_seed(&dir.join(IDENTITY_FILE))?;
         let device = read_seed(&dir.join(DEVICE_FILE))?;
         Ok(match (identity, device) {
-            (Some(identity), Some(device)) => {
-                Some(Self { identity: IdentityKey::from_seed(&identity), device: DeviceKey::from_seed(&device) })
-            }
+            (Some(identity), Some(device)) => Some(Self {
+                identity: IdentityKey::from_seed(&identity),
+                device: DeviceKey::from_seed(&device),
+            }),
             _ => None,
         })
     }
@@ -114,7 +127,10 @@ impl Keys {
     pub(crate) fn create(dir: &Path) -> io::Result<Self> {
         let identity = read_or_create_seed(&dir.join(IDENTITY_FILE))?;
         let device = read_or_create_seed(&dir.join(DEVICE_FILE))?;
-        Ok(Self { identity: IdentityKey::from_seed(&identity), device: DeviceKey::from_seed(&device) })
+        Ok(Self {
+            identity: IdentityKey::from_seed(&identity),
+            device: DeviceKey::from_seed(&device),
+        })
     }
 }
 
@@ -136,7 +152,10 @@ fn read_seed(path: &Path) -> io::Result<Option<Zeroizing<[u8; SEED_LEN]>>> {
     let Some(bytes) = read_secret(path)? else {
         return Ok(None);
     };
-    let seed = bytes.as_slice().try_into().map_err(|_| invalid(path, "a key of 32 bytes"))?;
+    let seed = bytes
+        .as_slice()
+        .try_into()
+        .map_err(|_| invalid(path, "a key of 32 bytes"))?;
     Ok(Some(Zeroizing::new(seed)))
 }
 
@@ -160,7 +179,10 @@ fn read_secret(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
 }
 
 fn invalid(path: &Path, expected: &str) -> io::Error {
-    let text = format!("expected {expected} in {}, found something else: move the file away", path.display());
+    let text = format!(
+        "expected {expected} in {}, found something else: move the file away",
+        path.display()
+    );
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
@@ -181,10 +203,16 @@ mod tests {
         assert!(Keys::load(&home).unwrap().is_none());
         let keys = Keys::create(&home).unwrap();
         let again = Keys::load(&home).unwrap().unwrap();
-        assert_eq!((keys.identity.id(), keys.device.id()), (again.identity.id(), again.device.id()));
+        assert_eq!(
+            (keys.identity.id(), keys.device.id()),
+            (again.identity.id(), again.device.id())
+        );
         assert_ne!(keys.identity.id().0, keys.device.id().0);
         let token = read_or_create_token(&home.join("api-token")).unwrap();
-        assert_eq!(token, read_or_create_token(&home.join("api-token")).unwrap());
+        assert_eq!(
+            token,
+            read_or_create_token(&home.join("api-token")).unwrap()
+        );
         assert_eq!(endpoint_seed(&home).unwrap(), endpoint_seed(&home).unwrap());
         for file in [IDENTITY_FILE, DEVICE_FILE, ENDPOINT_FILE, "api-token"] {
             assert_eq!(mode(&home.join(file)), 0o600, "{file}");
@@ -192,7 +220,11 @@ mod tests {
         fs::set_permissions(home.join(DEVICE_FILE), fs::Permissions::from_mode(0o644)).unwrap();
         Keys::load(&home).unwrap();
         assert_eq!(mode(&home.join(DEVICE_FILE)), 0o600);
-        assert_eq!(fs::read_dir(&home).unwrap().count(), 4, "no temporary file is left");
+        assert_eq!(
+            fs::read_dir(&home).unwrap().count(),
+            4,
+            "no temporary file is left"
+        );
     }
 
     #[test]
@@ -200,7 +232,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(DEVICE_FILE);
         fs::write(&path, b"not a key").unwrap();
-        assert!(Keys::create(dir.path()).unwrap_err().to_string().contains("device.key"));
+        assert!(
+            Keys::create(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("device.key")
+        );
         assert_eq!(fs::read(&path).unwrap(), b"not a key");
         fs::write(dir.path().join("api-token"), b"short").unwrap();
         assert!(read_or_create_token(&dir.path().join("api-token")).is_err());

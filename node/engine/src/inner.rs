@@ -29,7 +29,6 @@ use crate::{
     files::Keys,
     meeting::{Agreed, Meeting},
     records::{self, Contact, ContactState},
-    spaces,
     supervisor::{self, Supervisor},
     view::Exchanged,
 };
@@ -69,13 +68,25 @@ pub(crate) struct Audience {
 impl Audience {
     /// Spaces found common at the last meeting with a device.
     pub(crate) fn agreed_with(&self, endpoint: EndpointId) -> Agreed {
-        let device = self.contact.devices.iter().find(|device| device.endpoint == endpoint);
-        device.map(|device| device.agreed.clone()).unwrap_or_default()
+        let device = self
+            .contact
+            .devices
+            .values()
+            .find(|device| device.endpoint == endpoint);
+        device
+            .map(|device| device.agreed.clone())
+            .unwrap_or_default()
     }
 
     pub(crate) fn addrs_of(&self, endpoint: EndpointId) -> Vec<SocketAddr> {
-        let device = self.contact.devices.iter().find(|device| device.endpoint == endpoint);
-        device.map(|device| device.addrs.clone()).unwrap_or_default()
+        let device = self
+            .contact
+            .devices
+            .values()
+            .find(|device| device.endpoint == endpoint);
+        device
+            .map(|device| device.addrs.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -105,7 +116,10 @@ impl Inner {
     }
 
     pub(crate) fn keys(&self) -> Option<Keys> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn set_keys(&self, keys: Keys) {
@@ -118,7 +132,10 @@ impl Inner {
     }
 
     pub(crate) fn links(&self) -> Option<Links> {
-        self.links.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.links
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn data_dir(&self) -> &PathBuf {
@@ -135,13 +152,20 @@ impl Inner {
 
     /// Opens the endpoint as the settings say, closing the one before it.
     pub(crate) async fn open_links(self: &Arc<Self>, seed: &[u8; 32]) -> Result<()> {
-        let before = self.links.write().unwrap_or_else(PoisonError::into_inner).take();
+        let before = self
+            .links
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(links) = before {
             links.shutdown().await;
         }
         let (bind, internet) = {
             let snapshot = self.store.read()?;
-            (records::remembered_bind(&snapshot, &self.config.links.bind)?, self.internet(&snapshot)?)
+            (
+                records::bind_addrs(&snapshot, &self.config.links.bind)?,
+                self.internet(&snapshot)?,
+            )
         };
         let config = links::Config {
             secret: EndpointSecret::from_bytes(*seed),
@@ -154,9 +178,13 @@ impl Inner {
             relays: self.config.links.relays.clone(),
         };
         let opened = Links::bind(config, self.admission.clone()).await;
-        let (links, arrivals) = opened.map_err(|error| Error::Links { detail: error.to_string() })?;
+        let (links, arrivals) = opened.map_err(|error| Error::Links {
+            detail: error.to_string(),
+        })?;
         let bound = links.bound();
-        self.store.write(move |txn| records::remember_bind(txn, &bound)).await?;
+        self.store
+            .write(move |txn| records::remember_bound(txn, &bound))
+            .await?;
         *self.links.write().unwrap_or_else(PoisonError::into_inner) = Some(links);
         self.tasks.spawn(accept(self.clone(), arrivals));
         self.wake_all();
@@ -170,18 +198,26 @@ impl Inner {
     }
 
     pub(crate) fn meetings_of(&self, contact: IdentityId) -> Vec<Arc<Meeting>> {
-        self.meetings().values().filter(|meeting| meeting.contact == contact).cloned().collect()
+        self.meetings()
+            .values()
+            .filter(|meeting| meeting.contact == contact)
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn meeting_began(&self, meeting: &Meeting) {
         lock(&self.errors).remove(&meeting.contact);
-        self.events.emit(EventKind::Presence, about_contact(meeting.contact));
+        self.events
+            .emit(EventKind::Presence, about_contact(meeting.contact));
     }
 
     pub(crate) async fn meeting_ended(&self, meeting: &Arc<Meeting>, now: Millis) {
         {
             let mut meetings = self.meetings();
-            if meetings.get(&meeting.endpoint).is_some_and(|current| Arc::ptr_eq(current, meeting)) {
+            if meetings
+                .get(&meeting.endpoint)
+                .is_some_and(|current| Arc::ptr_eq(current, meeting))
+            {
                 meetings.remove(&meeting.endpoint);
             }
         }
@@ -190,19 +226,39 @@ impl Inner {
             let of_contact = sum.entry(meeting.contact).or_default();
             *of_contact = add(*of_contact, meeting.exchanged());
         }
-        let (contact, kind) = (meeting.contact, meeting.link_kind());
-        let noted = self.store.write(move |txn| records::note_meeting(txn, contact, now, kind)).await;
+        let contact = meeting.contact;
+        self.note_met(meeting, now).await;
+        self.events
+            .emit(EventKind::Presence, about_contact(contact));
+        self.wake(contact);
+    }
+
+    /// Remembers when, over what and where a contact's device was met.
+    pub(crate) async fn note_met(&self, meeting: &Meeting, now: Millis) {
+        let (contact, endpoint, kind, addr) = (
+            meeting.contact,
+            meeting.endpoint,
+            meeting.link_kind(),
+            meeting.addr(),
+        );
+        let noted = self
+            .store
+            .write(move |txn| records::note_meeting(txn, contact, endpoint, now, kind, addr))
+            .await;
         if let Err(error) = noted {
             tracing::warn!(%error, "could not note when a contact was met");
         }
-        self.events.emit(EventKind::Presence, about_contact(contact));
-        self.wake(contact);
     }
 
     /// What went to and fro with a contact since the start of the program.
     pub(crate) fn exchanged_with(&self, contact: IdentityId) -> Exchanged {
-        let past = lock(&self.exchanged).get(&contact).copied().unwrap_or_default();
-        self.meetings_of(contact).iter().fold(past, |sum, meeting| add(sum, meeting.exchanged()))
+        let past = lock(&self.exchanged)
+            .get(&contact)
+            .copied()
+            .unwrap_or_default();
+        self.meetings_of(contact)
+            .iter()
+            .fold(past, |sum, meeting| add(sum, meeting.exchanged()))
     }
 
     pub(crate) fn note_error(&self, contact: IdentityId, error: &str) {
@@ -221,8 +277,18 @@ impl Inner {
     }
 
     /// Something of a feed changed: every meeting but the one that brought it is told.
-    pub(crate) fn tell_meetings(&self, space: SpaceId, device: DeviceId, from: u64, except: Option<EndpointId>) {
-        for meeting in self.meetings().values().filter(|meeting| Some(meeting.endpoint) != except) {
+    pub(crate) fn tell_meetings(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        from: u64,
+        except: Option<EndpointId>,
+    ) {
+        for meeting in self
+            .meetings()
+            .values()
+            .filter(|meeting| Some(meeting.endpoint) != except)
+        {
             meeting.notices.feed(space, device, from);
         }
     }
@@ -286,35 +352,64 @@ impl Inner {
     }
 
     /// Devices of a contact with the addresses where they were last.
-    pub(crate) fn devices_of(&self, snapshot: &Snapshot, contact: IdentityId) -> Result<Vec<(EndpointId, Vec<SocketAddr>)>> {
-        let contact = records::contact(snapshot, contact)?;
+    pub(crate) fn devices_of(
+        &self,
+        snapshot: &Snapshot,
+        contact: IdentityId,
+    ) -> Result<Vec<(EndpointId, Vec<SocketAddr>)>> {
+        let contact = snapshot.contact(&contact)?;
         let devices = contact.map(|contact| contact.devices).unwrap_or_default();
-        Ok(devices.into_iter().map(|device| (device.endpoint, device.addrs)).collect())
+        Ok(devices
+            .into_values()
+            .map(|device| (device.endpoint, device.addrs))
+            .collect())
     }
 
     /// The audience rule for one contact over all spaces; `None` where they are no contact.
-    pub(crate) fn audience_of(&self, snapshot: &Snapshot, id: IdentityId) -> Result<Option<Audience>, store::Error> {
-        let Some(contact) = records::contact(snapshot, id)?.filter(|contact| contact.state == ContactState::Ready) else {
+    pub(crate) fn audience_of(
+        &self,
+        snapshot: &Snapshot,
+        id: IdentityId,
+    ) -> Result<Option<Audience>, store::Error> {
+        let Some(contact) = snapshot
+            .contact(&id)?
+            .filter(|contact| contact.state == ContactState::Ready)
+        else {
             return Ok(None);
         };
-        let Some(secret) = contact.secret.clone() else {
+        let Some(secret) = contact.pair_secret.clone() else {
             return Ok(None);
         };
         let own = self.keys().map(|keys| keys.identity.id()).unwrap_or(id);
         let mut clearances = Vec::new();
         for space in snapshot.spaces()? {
-            let facts = spaces::facts(&space, own);
-            let excluded = records::is_excluded(snapshot, space.id, id)?;
-            let contact = ContactFacts { identity: id, ready: true, excluded };
-            clearances.extend(clear(&facts, &contact).map(|clearance| (clearance, space.kind)));
+            let facts = space.facts(own);
+            let excluded = snapshot.is_excluded(space.id, id)?;
+            let facts_of = ContactFacts {
+                identity: id,
+                ready: true,
+                excluded,
+            };
+            clearances.extend(clear(&facts, &facts_of).map(|clearance| (clearance, space.kind)));
         }
         let offers = records::unseen_offers_to(snapshot, id, contact.acked_rev)?;
-        Ok(Some(Audience { clearances, rev: contact.rev, seen_rev: contact.seen_rev, offers, secret, contact }))
+        Ok(Some(Audience {
+            clearances,
+            rev: contact.my_rev,
+            seen_rev: contact.seen_rev,
+            offers,
+            secret,
+            contact,
+        }))
     }
 }
 
 pub(crate) fn about_contact(contact: IdentityId) -> About {
-    About { subject: Some(contact.to_string()), contact: Some(contact), ..About::default() }
+    About {
+        subject: Some(contact.to_string()),
+        contact: Some(contact),
+        ..About::default()
+    }
 }
 
 const fn add(one: Exchanged, other: Exchanged) -> Exchanged {
@@ -331,15 +426,22 @@ async fn accept(inner: Arc<Inner>, mut arrivals: mpsc::Receiver<Arrival>) {
     while let Some(arrival) = arrivals.recv().await {
         match arrival {
             Arrival::Meet(conn) => {
-                inner.tasks.spawn(crate::adding::welcome(inner.clone(), conn));
+                inner
+                    .tasks
+                    .spawn(crate::adding::welcome(inner.clone(), conn));
             }
             Arrival::Sync(conn) => {
-                let contact = inner.store.read().and_then(|snapshot| records::contact_by_endpoint(&snapshot, conn.remote()));
+                let contact = inner
+                    .store
+                    .read()
+                    .and_then(|snapshot| snapshot.contact_at(conn.remote()));
                 match contact {
                     Ok(Some(contact)) => {
                         let inner = inner.clone();
                         let stop = inner.stop.child_token();
-                        inner.clone().tasks.spawn(async move { supervisor::hold(inner, contact, conn, &stop).await });
+                        inner.clone().tasks.spawn(async move {
+                            supervisor::hold(inner, contact, conn, &stop).await
+                        });
                     }
                     Ok(None) => conn.close(CloseCode::Refused, ""),
                     Err(error) => {

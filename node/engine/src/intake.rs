@@ -6,11 +6,12 @@ use proto::{
     DeviceId, EndpointId, IdentityId, SpaceId,
     admission::Chain,
     frame::OfferFrame,
-    limits::OFFERS_PER_CONTACT_MAX,
+    limits::{BATCH_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
+    run::Run,
     space::{Descriptor, SpaceContext, SpaceKind},
     verify::{Comparison, Overlap, Reject, VerifiedRun},
 };
-use store::{Error, ImportError, Imported, Txn};
+use store::{Error, ImportError, Imported, NewEntry, Txn};
 
 use crate::{
     clock,
@@ -21,17 +22,42 @@ use crate::{
     spaces,
 };
 
+/// Delivered messages that are told at once.
+const EVENTS_MAX: usize = 256;
+
 /// One thing to store.
 pub(crate) enum Job {
-    Import { space: SpaceId, run: VerifiedRun },
-    Compare { space: SpaceId, overlap: Overlap },
-    Fork { space: SpaceId, device: DeviceId, proof: Vec<u8> },
-    Fill { space: SpaceId, device: DeviceId, seq: u64, body: Vec<u8> },
+    Import {
+        space: SpaceId,
+        run: VerifiedRun,
+    },
+    Compare {
+        space: SpaceId,
+        overlap: Overlap,
+    },
+    Fork {
+        space: SpaceId,
+        device: DeviceId,
+        proof: Vec<u8>,
+    },
+    Fill {
+        space: SpaceId,
+        device: DeviceId,
+        seq: u64,
+        body: Vec<u8>,
+    },
     Common(BTreeSet<SpaceId>),
-    Offers { rev: u64, offers: Vec<OfferFrame> },
-    SeenBy { rev: u64 },
-    Equal { space: SpaceId },
-    PeerHolds { space: SpaceId, base: u64 },
+    Offers {
+        rev: u64,
+        offers: Vec<OfferFrame>,
+    },
+    SeenBy {
+        rev: u64,
+    },
+    PeerHolds {
+        space: SpaceId,
+        base: u64,
+    },
 }
 
 impl Job {
@@ -61,10 +87,31 @@ pub(crate) enum JobResult {
         refused: Option<Reject>,
         /// First new entry and how many.
         new: Option<(u64, u64)>,
+        /// Feeds that a revocation among them cut.
+        ended: Vec<DeviceId>,
     },
-    Compared { space: SpaceId, overlap: (DeviceId, u64), result: Comparison },
-    OffersKept { rev: u64 },
+    Compared {
+        space: SpaceId,
+        overlap: (DeviceId, u64),
+        result: Comparison,
+    },
+    OffersKept {
+        rev: u64,
+    },
     Done,
+}
+
+impl JobResult {
+    const fn refused(space: SpaceId, device: DeviceId, bytes: usize, reject: Reject) -> Self {
+        Self::Feed {
+            space,
+            device,
+            bytes,
+            refused: Some(reject),
+            new: None,
+            ended: Vec::new(),
+        }
+    }
 }
 
 /// What is told after the commit.
@@ -76,17 +123,32 @@ struct Aftermath {
 
 impl Inner {
     /// Stores a batch of one meeting. Durable when it returns.
-    pub(crate) async fn take_in(self: &Arc<Self>, contact: IdentityId, endpoint: EndpointId, jobs: Vec<Job>) -> Result<Vec<JobResult>, Error> {
-        let own = self.keys().map(|keys| (keys.identity.id(), keys.device.id()));
+    pub(crate) async fn take_in(
+        self: &Arc<Self>,
+        contact: IdentityId,
+        endpoint: EndpointId,
+        jobs: Vec<Job>,
+    ) -> Result<Vec<JobResult>, Error> {
+        let own = self
+            .keys()
+            .map(|keys| (keys.identity.id(), keys.device.id()));
         let Some((own, device)) = own else {
             return Err(Error::Closed);
         };
-        let from = From { contact, endpoint, own, device };
+        let from = From {
+            contact,
+            endpoint,
+            own,
+            device,
+        };
         let (results, aftermath) = self
             .store
             .write(move |txn| {
                 let mut aftermath = Aftermath::default();
-                let results = jobs.into_iter().map(|job| from.take(txn, job, &mut aftermath)).collect::<Result<Vec<_>, _>>()?;
+                let results = jobs
+                    .into_iter()
+                    .map(|job| from.take(txn, job, &mut aftermath))
+                    .collect::<Result<Vec<_>, _>>()?;
                 Ok((results, aftermath))
             })
             .await?;
@@ -108,17 +170,33 @@ struct From {
 }
 
 impl From {
-    fn take(&self, txn: &mut Txn<'_>, job: Job, aftermath: &mut Aftermath) -> Result<JobResult, Error> {
+    fn take(
+        &self,
+        txn: &mut Txn<'_>,
+        job: Job,
+        aftermath: &mut Aftermath,
+    ) -> Result<JobResult, Error> {
         let bytes = job.bytes();
         Ok(match job {
             Job::Import { space, run } => {
                 let (device, now) = (run.device(), clock::now());
-                let (refused, new) = match txn.import(space, run, now) {
-                    Ok(imported) => (None, noted(space, &imported, aftermath)),
-                    Err(ImportError::Reject(reject)) => (Some(reject), None),
+                match txn.import(space, run, now) {
+                    Ok(imported) => {
+                        let new = noted(space, &imported, aftermath);
+                        JobResult::Feed {
+                            space,
+                            device,
+                            bytes,
+                            refused: None,
+                            new,
+                            ended: imported.ended,
+                        }
+                    }
+                    Err(ImportError::Reject(reject)) => {
+                        JobResult::refused(space, device, bytes, reject)
+                    }
                     Err(ImportError::Store(error)) => return Err(error),
-                };
-                JobResult::Feed { space, device, bytes, refused, new }
+                }
             }
             Job::Compare { space, overlap } => {
                 let key = (overlap.device(), overlap.start());
@@ -127,21 +205,36 @@ impl From {
                         if matches!(result, Comparison::Fork { .. }) {
                             aftermath.events.push(sync_event(space));
                         }
-                        JobResult::Compared { space, overlap: key, result }
+                        JobResult::Compared {
+                            space,
+                            overlap: key,
+                            result,
+                        }
                     }
-                    Err(ImportError::Reject(reject)) => {
-                        JobResult::Feed { space, device: key.0, bytes: 0, refused: Some(reject), new: None }
-                    }
+                    Err(ImportError::Reject(reject)) => JobResult::refused(space, key.0, 0, reject),
                     Err(ImportError::Store(error)) => return Err(error),
                 }
             }
-            Job::Fork { space, device, proof } => {
+            Job::Fork {
+                space,
+                device,
+                proof,
+            } => {
                 aftermath.events.push(sync_event(space));
                 Self::settled(space, device, txn.import_fork(space, device, &proof))?
             }
-            Job::Fill { space, device, seq, body } => {
+            Job::Fill {
+                space,
+                device,
+                seq,
+                body,
+            } => {
                 aftermath.events.push(sync_event(space));
-                Self::settled(space, device, txn.fill(space, device, seq, &body, clock::now()))?
+                Self::settled(
+                    space,
+                    device,
+                    txn.fill(space, device, seq, &body, clock::now()),
+                )?
             }
             Job::Common(spaces) => {
                 records::set_agreed(txn, self.contact, self.endpoint, spaces)?;
@@ -152,10 +245,11 @@ impl From {
                 JobResult::OffersKept { rev }
             }
             Job::SeenBy { rev } => {
-                records::set_acked_rev(txn, self.contact, rev)?;
+                records::change_contact(txn, self.contact, |contact| {
+                    contact.acked_rev = contact.acked_rev.max(rev)
+                })?;
                 JobResult::Done
             }
-            Job::Equal { .. } => JobResult::Done,
             Job::PeerHolds { space, base } => {
                 self.peer_holds(txn, space, base, aftermath)?;
                 JobResult::Done
@@ -163,30 +257,53 @@ impl From {
         })
     }
 
-    fn settled<T>(space: SpaceId, device: DeviceId, result: Result<T, ImportError>) -> Result<JobResult, Error> {
-        let refused = match result {
-            Ok(_) => None,
-            Err(ImportError::Reject(reject)) => Some(reject),
-            Err(ImportError::Store(error)) => return Err(error),
-        };
-        Ok(JobResult::Feed { space, device, bytes: 0, refused, new: None })
+    fn settled<T>(
+        space: SpaceId,
+        device: DeviceId,
+        result: Result<T, ImportError>,
+    ) -> Result<JobResult, Error> {
+        match result {
+            Ok(_) => Ok(JobResult::Feed {
+                space,
+                device,
+                bytes: 0,
+                refused: None,
+                new: None,
+                ended: Vec::new(),
+            }),
+            Err(ImportError::Reject(reject)) => Ok(JobResult::refused(space, device, 0, reject)),
+            Err(ImportError::Store(error)) => Err(error),
+        }
     }
 
     /// Keeps a contact's offers. Their own blog is taken at once, unless we left it.
-    fn offers(&self, txn: &mut Txn<'_>, rev: u64, offers: &[OfferFrame], aftermath: &mut Aftermath) -> Result<(), Error> {
+    fn offers(
+        &self,
+        txn: &mut Txn<'_>,
+        rev: u64,
+        offers: &[OfferFrame],
+        aftermath: &mut Aftermath,
+    ) -> Result<(), Error> {
         for offer in offers {
-            let (Ok(descriptor), Ok(chain)) = (Descriptor::decode(&offer.descriptor), Chain::decode(&offer.chain)) else {
+            let (Ok(descriptor), Ok(chain)) = (
+                Descriptor::decode(&offer.descriptor),
+                Chain::decode(&offer.chain),
+            ) else {
                 tracing::debug!(contact = ?self.contact, "dropped an offer that can't be read");
                 continue;
             };
             let context = SpaceContext::described(&descriptor);
-            let sound = chain.check(&context, self.own).is_ok() && chain.inviter() == Some(self.contact);
-            let known = txn.space(context.id)?.is_some() || records::is_left(txn, context.id)?;
+            let sound =
+                chain.check(&context, self.own).is_ok() && chain.inviter() == Some(self.contact);
+            let known = txn.space(context.id)?.is_some();
             if !sound || known || !matches!(descriptor.kind, SpaceKind::Forum | SpaceKind::Blog) {
                 continue;
             }
             if descriptor.kind == SpaceKind::Blog && descriptor.creator == self.contact {
-                match txn.create_space(spaces::described(&descriptor, chain, clock::now())) {
+                if txn.left(&context.id)?.is_some() {
+                    continue;
+                }
+                match txn.create_space(&spaces::described(&descriptor, chain, clock::now())) {
                     Ok(()) => {}
                     Err(Error::TooManySpaces { .. }) => continue,
                     Err(error) => return Err(error),
@@ -196,53 +313,102 @@ impl From {
                 aftermath.events.push(sync_event(context.id));
                 continue;
             }
-            let waiting = records::offers_in(txn)?;
-            let from_them = waiting.iter().filter(|offer| offer.from == self.contact && offer.state == OfferState::Waiting).count();
-            let repeated = waiting.iter().any(|known| known.from == self.contact && known.space == context.id);
-            if repeated || from_them >= OFFERS_PER_CONTACT_MAX {
+            let kept = txn.offers_in()?;
+            let theirs = kept
+                .iter()
+                .filter(|(_, kept)| kept.from == self.contact && kept.state == OfferState::Waiting);
+            let repeated = theirs
+                .clone()
+                .any(|(_, kept)| kept.descriptor == offer.descriptor);
+            if repeated || theirs.count() >= OFFERS_PER_CONTACT_MAX {
                 continue;
             }
-            let id = records::put_offer_in(txn, self.contact, context.id, offer, clock::now())?;
-            let about = About { subject: Some(id), space: Some(context.id), contact: Some(self.contact), topic: None };
+            let id = records::put_offer_in(txn, self.contact, offer, clock::now())?;
+            let about = About {
+                subject: Some(id),
+                space: Some(context.id),
+                contact: Some(self.contact),
+                topic: None,
+            };
             aftermath.events.push((EventKind::Offer, about));
         }
-        records::set_seen_rev(txn, self.contact, rev)
+        records::change_contact(txn, self.contact, |contact| contact.seen_rev = rev).map(drop)
     }
 
     /// The contact's device holds this much of our feed: messages up to there are delivered.
-    fn peer_holds(&self, txn: &mut Txn<'_>, space: SpaceId, base: u64, aftermath: &mut Aftermath) -> Result<(), Error> {
-        let conversation = txn.space(space)?.is_some_and(|space| space.kind == SpaceKind::Conversation);
+    fn peer_holds(
+        &self,
+        txn: &mut Txn<'_>,
+        space: SpaceId,
+        base: u64,
+        aftermath: &mut Aftermath,
+    ) -> Result<(), Error> {
+        let conversation = txn
+            .space(space)?
+            .is_some_and(|space| space.kind == SpaceKind::Conversation);
         let before = txn.acknowledged(space, self.contact)?;
         let held = txn.frontier(space, self.device)?.map_or(0, |own| own.base);
         let base = base.min(held);
-        if !conversation || base <= before {
+        if !conversation || !txn.acknowledge(space, self.contact, base)? {
             return Ok(());
         }
-        txn.set_acknowledged(space, self.contact, base)?;
-        for seq in before..base {
-            if let Some(id) = txn.message_id(space, self.device, seq)? {
-                let about = About { subject: Some(id.to_string()), space: Some(space), contact: Some(self.contact), topic: None };
+        let mut from = before;
+        while from < base {
+            let Some(served) = txn.run(space, self.device, from, EVENTS_MAX, BATCH_BYTES_MAX)?
+            else {
+                break;
+            };
+            let Ok(run) = Run::decode(&served.bytes) else {
+                break;
+            };
+            for (id, _) in run
+                .headers(space, self.device)
+                .take_while(|(_, header)| header.seq < base)
+            {
+                let about = About {
+                    subject: Some(id.to_string()),
+                    space: Some(space),
+                    contact: Some(self.contact),
+                    topic: None,
+                };
                 aftermath.events.push((EventKind::Delivery, about));
             }
+            from = served.end;
         }
         Ok(())
     }
 }
 
 fn sync_event(space: SpaceId) -> (EventKind, About) {
-    (EventKind::Sync, About { space: Some(space), ..About::default() })
+    (
+        EventKind::Sync,
+        About {
+            space: Some(space),
+            ..About::default()
+        },
+    )
 }
 
 /// Notes what an import brought; returns the first new entry and how many.
 fn noted(space: SpaceId, imported: &Imported, aftermath: &mut Aftermath) -> Option<(u64, u64)> {
-    aftermath.events.extend(imported.entries.iter().map(|entry| {
-        let about = About {
-            subject: Some(entry.id.to_string()),
-            space: Some(space),
-            topic: entry.topic.map(|topic| topic.to_string()),
-            contact: Some(entry.author),
-        };
-        (EventKind::Entry, about)
-    }));
-    (imported.count > 0).then_some((imported.start, imported.count))
+    aftermath.events.extend(
+        imported
+            .entries
+            .iter()
+            .map(|entry| entry_event(space, entry)),
+    );
+    let first = imported.entries.first()?.seq;
+    Some((first, imported.entries.len() as u64))
+}
+
+/// The event that tells of a new entry.
+pub(crate) fn entry_event(space: SpaceId, entry: &NewEntry) -> (EventKind, About) {
+    let topic = entry.topic.filter(|topic| topic.0 != [0; 32]);
+    let about = About {
+        subject: Some(entry.id.to_string()),
+        space: Some(space),
+        topic: topic.map(|topic| topic.to_string()),
+        contact: entry.author,
+    };
+    (EventKind::Entry, about)
 }

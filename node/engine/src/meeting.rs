@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,7 +16,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use links::{CloseCode, Connection, DialHint, GOSSIP_PAYLOAD_BYTES_MAX, Lane as Stream, MeetingReceiver, MeetingSender, MeetingStreams, PairEvent, PairTopic, SendError};
+use links::{
+    CloseCode, Connection, DialHint, GOSSIP_PAYLOAD_BYTES_MAX, Lane as Stream, MeetingReceiver,
+    MeetingSender, MeetingStreams, PairEvent, PairTopic, Path, PathKind, SendError,
+};
 use proto::{
     DeviceId, EndpointId, IdentityId, SpaceId,
     frame::LinkClass,
@@ -23,14 +27,14 @@ use proto::{
     session::{Fatal, Lane, Output, Progress, Session, SpaceStore, Start},
     wire::put_varint,
 };
+use store::Snapshot;
 use tokio::sync::Notify;
 
 use crate::{
     clock, files,
     inner::Inner,
     intake::{Job, JobResult},
-    spaces::SnapshotSpaces,
-    view::Exchanged,
+    view::{Exchanged, LinkKind},
 };
 
 /// The label of the keying material that a sync session takes from its connection.
@@ -106,6 +110,8 @@ pub(crate) struct Meeting {
     pub(crate) since: tokio::time::Instant,
     pub(crate) notices: Notices,
     pub(crate) want: AtomicU64,
+    /// Where the path leads, as seen last.
+    path: Mutex<Option<Path>>,
     entries_in: AtomicU64,
     entries_out: AtomicU64,
     bytes_in: AtomicU64,
@@ -114,10 +120,12 @@ pub(crate) struct Meeting {
 
 impl Meeting {
     pub(crate) fn new(contact: IdentityId, conn: Connection) -> Self {
+        let path = Mutex::new(conn.path());
         Self {
             contact,
             endpoint: conn.remote(),
             conn,
+            path,
             since: tokio::time::Instant::now(),
             notices: Notices::default(),
             want: AtomicU64::new(0),
@@ -126,6 +134,29 @@ impl Meeting {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
         }
+    }
+
+    /// The link in use, or the one used last.
+    pub(crate) fn link_kind(&self) -> Option<LinkKind> {
+        self.path_seen().map(|path| match path.kind {
+            PathKind::Loopback => LinkKind::Loopback,
+            PathKind::Lan => LinkKind::Lan,
+            PathKind::Internet => LinkKind::Internet,
+            PathKind::Relay => LinkKind::Relay,
+        })
+    }
+
+    /// The address where the device was seen last.
+    pub(crate) fn addr(&self) -> Option<SocketAddr> {
+        self.path_seen().and_then(|path| path.remote)
+    }
+
+    fn path_seen(&self) -> Option<Path> {
+        let mut seen = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = self.conn.path() {
+            *seen = Some(path);
+        }
+        *seen
     }
 
     pub(crate) fn exchanged(&self) -> Exchanged {
@@ -173,12 +204,18 @@ pub(crate) async fn run(inner: Arc<Inner>, meeting: Arc<Meeting>) -> End {
 impl Driver {
     async fn start(inner: Arc<Inner>, meeting: Arc<Meeting>) -> Result<Self, End> {
         let conn = meeting.conn.clone();
-        let exporter = conn.exporter(EXPORTER_LABEL, b"").map_err(|error| End::Closed(error.to_string()))?;
-        let (sender, receiver) = MeetingStreams::open(conn.clone()).await.map_err(|error| End::Closed(error.to_string()))?;
+        let exporter = conn
+            .exporter(EXPORTER_LABEL, b"")
+            .map_err(|error| End::Closed(error.to_string()))?;
+        let (sender, receiver) = MeetingStreams::open(conn.clone())
+            .await
+            .map_err(|error| End::Closed(error.to_string()))?;
         let keys = inner.keys().ok_or(End::Cut)?;
         let (session, topic, addrs) = {
             let snapshot = inner.store.read()?;
-            let facts = inner.audience_of(&snapshot, meeting.contact)?.ok_or(End::Cut)?;
+            let facts = inner
+                .audience_of(&snapshot, meeting.contact)?
+                .ok_or(End::Cut)?;
             let topic = facts.secret.topic(conn.local(), conn.remote());
             let addrs = facts.addrs_of(meeting.endpoint);
             let start = Start {
@@ -193,7 +230,7 @@ impl Driver {
                 seen_rev: facts.seen_rev,
                 offers: facts.offers,
             };
-            (Session::new(start, &SnapshotSpaces(&snapshot))?, topic, addrs)
+            (Session::new(start, &snapshot)?, topic, addrs)
         };
         let dial = conn.dialed().then_some(DialHint { addrs, relay: None });
         let gossip = match inner.links() {
@@ -201,7 +238,18 @@ impl Driver {
             None => None,
         };
         let (outbox, jobs) = (VecDeque::new(), VecDeque::new());
-        Ok(Self { inner, meeting, session, sender, receiver, gossip, outbox, jobs, batch: None, compared: false })
+        Ok(Self {
+            inner,
+            meeting,
+            session,
+            sender,
+            receiver,
+            gossip,
+            outbox,
+            jobs,
+            batch: None,
+            compared: false,
+        })
     }
 
     async fn run(&mut self) -> End {
@@ -212,7 +260,10 @@ impl Driver {
                 return end;
             }
             self.publish();
-            let timer = self.session.next_timeout().map_or(TIMER_WAIT_MAX, |at| clock::until(at, TIMER_WAIT_MAX));
+            let timer = self
+                .session
+                .next_timeout()
+                .map_or(TIMER_WAIT_MAX, |at| clock::until(at, TIMER_WAIT_MAX));
             let step = tokio::select! {
                 biased;
                 results = next_batch(&mut self.batch) => self.handle_batch(results),
@@ -235,32 +286,59 @@ impl Driver {
     /// Does what the session says until it waits for something.
     fn pump(&mut self) -> Result<(), End> {
         let snapshot = self.inner.store.read()?;
-        let spaces = SnapshotSpaces(&snapshot);
         while self.send_control()?
-            && let Some(output) = self.session.poll(&spaces)?
+            && let Some(output) = self.session.poll(&snapshot)?
         {
             match output {
                 Output::Control(bytes) => self.outbox.push_back(bytes.into()),
                 Output::Import { space, run } => self.jobs.push_back(Job::Import { space, run }),
-                Output::Compare { space, overlap } => self.jobs.push_back(Job::Compare { space, overlap }),
-                Output::ImportFork { space, device, proof } => self.jobs.push_back(Job::Fork { space, device, proof }),
-                Output::Fill { space, device, seq, body } => self.jobs.push_back(Job::Fill { space, device, seq, body }),
+                Output::Compare { space, overlap } => {
+                    self.jobs.push_back(Job::Compare { space, overlap })
+                }
+                Output::ImportFork {
+                    space,
+                    device,
+                    proof,
+                } => self.jobs.push_back(Job::Fork {
+                    space,
+                    device,
+                    proof,
+                }),
+                Output::Fill {
+                    space,
+                    device,
+                    seq,
+                    body,
+                } => self.jobs.push_back(Job::Fill {
+                    space,
+                    device,
+                    seq,
+                    body,
+                }),
                 Output::Common(spaces) => self.jobs.push_back(Job::Common(spaces)),
                 Output::Offers { rev, offers } => self.jobs.push_back(Job::Offers { rev, offers }),
                 Output::SeenBy { rev } => self.jobs.push_back(Job::SeenBy { rev }),
-                Output::Equal(space) => self.jobs.push_back(Job::Equal { space }),
-                Output::PeerHolds { space, base } => self.jobs.push_back(Job::PeerHolds { space, base }),
+                Output::Equal(_) => {}
+                Output::PeerHolds { space, base } => {
+                    self.jobs.push_back(Job::PeerHolds { space, base })
+                }
                 Output::Rejected(reject) => {
                     self.inner.count_rejected(&reject);
                     tracing::debug!(contact = ?self.meeting.contact, %reject, "dropped something of a contact's");
                 }
             }
         }
-        while let Some(frame) = self.session.poll_data(&spaces, |channel| self.sender.capacity(Stream::Space(channel)))? {
+        while let Some(frame) = self.session.poll_data(&snapshot, |channel| {
+            self.sender.capacity(Stream::Space(channel))
+        })? {
             break_if_not_cleared(&frame.clearance, self.meeting.contact)?;
             let stream = Stream::Space(frame.channel);
-            self.meeting.entries_out.fetch_add(frame.entries, Ordering::Relaxed);
-            self.sender.try_send(stream, frame.priority, frame.bytes.into()).map_err(|error| End::Closed(error.to_string()))?;
+            self.meeting
+                .entries_out
+                .fetch_add(frame.entries, Ordering::Relaxed);
+            self.sender
+                .try_send(stream, frame.priority, frame.bytes.into())
+                .map_err(|error| End::Closed(error.to_string()))?;
             if frame.last {
                 self.sender.finish(stream);
             }
@@ -272,7 +350,10 @@ impl Driver {
     /// Sends what waits for the control stream; false where it has no room for all of it.
     fn send_control(&mut self) -> Result<bool, End> {
         while let Some(frame) = self.outbox.front() {
-            match self.sender.try_send(Stream::Control, i32::MAX, frame.clone()) {
+            match self
+                .sender
+                .try_send(Stream::Control, i32::MAX, frame.clone())
+            {
                 Ok(()) => self.outbox.pop_front(),
                 Err(SendError::Full) => return Ok(false),
                 Err(error) => return Err(End::Closed(error.to_string())),
@@ -296,25 +377,48 @@ impl Driver {
                 break;
             }
         }
-        let (inner, contact, endpoint) = (self.inner.clone(), self.meeting.contact, self.meeting.endpoint);
-        self.batch = Some(Box::pin(async move { inner.take_in(contact, endpoint, batch).await }));
+        let (inner, contact, endpoint) = (
+            self.inner.clone(),
+            self.meeting.contact,
+            self.meeting.endpoint,
+        );
+        self.batch = Some(Box::pin(async move {
+            inner.take_in(contact, endpoint, batch).await
+        }));
     }
 
     fn handle_batch(&mut self, results: Result<Vec<JobResult>, store::Error>) -> Result<(), End> {
         self.batch = None;
         let snapshot = self.inner.store.read()?;
-        let spaces = SnapshotSpaces(&snapshot);
         let now = clock::now();
         for result in results? {
             let handled = match result {
-                JobResult::Feed { space, device, bytes, refused, new } => {
+                JobResult::Feed {
+                    space,
+                    device,
+                    bytes,
+                    refused,
+                    new,
+                    ended,
+                } => {
+                    for device in ended {
+                        self.inner.tell_meetings(space, device, 0, None);
+                    }
                     if let Some((first, count)) = new {
                         self.meeting.entries_in.fetch_add(count, Ordering::Relaxed);
-                        self.inner.tell_meetings(space, device, first, Some(self.meeting.endpoint));
+                        self.inner
+                            .tell_meetings(space, device, first, Some(self.meeting.endpoint));
                     }
-                    self.session.handle_imported(space, device, bytes, refused, now, &spaces)
+                    self.session
+                        .handle_imported(space, device, bytes, refused, now, &snapshot)
                 }
-                JobResult::Compared { space, overlap, result } => self.session.handle_compared(space, overlap, &result, now, &spaces),
+                JobResult::Compared {
+                    space,
+                    overlap,
+                    result,
+                } => self
+                    .session
+                    .handle_compared(space, overlap, &result, now, &snapshot),
                 JobResult::OffersKept { rev } => {
                     self.session.handle_offers_kept(rev);
                     Ok(())
@@ -332,7 +436,9 @@ impl Driver {
             Stream::Space(channel) => Lane::Space(channel),
         };
         let snapshot = self.inner.store.read()?;
-        self.session.handle_frame(lane, frame, clock::now(), &SnapshotSpaces(&snapshot)).map_err(end_of)
+        self.session
+            .handle_frame(lane, frame, clock::now(), &snapshot)
+            .map_err(end_of)
     }
 
     fn handle_gossip(&mut self, event: Option<PairEvent>) -> Result<(), End> {
@@ -343,7 +449,9 @@ impl Driver {
             Some(PairEvent::Lagged) => {}
             Some(PairEvent::Message(message)) => {
                 let snapshot = self.inner.store.read()?;
-                self.session.handle_gossip(&message, clock::now(), &SnapshotSpaces(&snapshot)).map_err(end_of)?;
+                self.session
+                    .handle_gossip(&message, clock::now(), &snapshot)
+                    .map_err(end_of)?;
             }
             None => {
                 self.gossip = None;
@@ -372,26 +480,40 @@ impl Driver {
     fn take_up(&mut self, pending: Pending) -> Result<Vec<Bytes>, End> {
         let snapshot = self.inner.store.read()?;
         if pending.audience {
-            let facts = self.inner.audience_of(&snapshot, self.meeting.contact)?.ok_or(End::Cut)?;
-            self.session.handle_audience(facts.clearances, facts.rev, facts.offers);
+            let facts = self
+                .inner
+                .audience_of(&snapshot, self.meeting.contact)?
+                .ok_or(End::Cut)?;
+            self.session
+                .handle_audience(facts.clearances, facts.rev, facts.offers);
         }
         let mut hints = Vec::new();
         for ((space, device), from) in pending.feeds {
-            hints.extend(self.hint(&SnapshotSpaces(&snapshot), space, device, from)?);
+            hints.extend(self.hint(&snapshot, space, device, from)?);
             self.session.handle_local(space, device);
         }
         Ok(hints)
     }
 
     /// A new entry as a gossip message, where it fits one. The session announces it anyway.
-    fn hint(&self, spaces: &SnapshotSpaces<'_>, space: SpaceId, device: DeviceId, from: u64) -> Result<Option<Bytes>, End> {
-        let Some((tag, channel)) = self.session.gossip_channel(space).filter(|_| self.gossip.as_ref().is_some_and(PairTopic::is_up)) else {
+    fn hint(
+        &self,
+        snapshot: &Snapshot,
+        space: SpaceId,
+        device: DeviceId,
+        from: u64,
+    ) -> Result<Option<Bytes>, End> {
+        let Some((tag, channel)) = self
+            .session
+            .gossip_channel(space)
+            .filter(|_| self.gossip.as_ref().is_some_and(PairTopic::is_up))
+        else {
             return Ok(None);
         };
         if self.session.peer_base(space, device) > from {
             return Ok(None);
         }
-        let Some(run) = spaces.run(space, device, from)? else {
+        let Some(run) = SpaceStore::run(snapshot, space, device, from)? else {
             return Ok(None);
         };
         let mut message = tag.to_vec();
@@ -401,13 +523,15 @@ impl Driver {
         if message.len() > GOSSIP_PAYLOAD_BYTES_MAX {
             return Ok(None);
         }
-        self.meeting.entries_out.fetch_add(run.end.saturating_sub(from), Ordering::Relaxed);
+        self.meeting
+            .entries_out
+            .fetch_add(run.end.saturating_sub(from), Ordering::Relaxed);
         Ok(Some(message.into()))
     }
 
     fn handle_timeout(&mut self) -> Result<(), End> {
         let snapshot = self.inner.store.read()?;
-        Ok(self.session.handle_timeout(clock::now(), &SnapshotSpaces(&snapshot))?)
+        Ok(self.session.handle_timeout(clock::now(), &snapshot)?)
     }
 
     /// Shows how far the meeting is to the rest of the node.
@@ -415,8 +539,12 @@ impl Driver {
         let Progress { want, compared } = self.session.progress();
         let before = self.meeting.want.swap(want, Ordering::Relaxed);
         let traffic = self.sender.traffic();
-        self.meeting.bytes_in.store(traffic.received, Ordering::Relaxed);
-        self.meeting.bytes_out.store(traffic.sent, Ordering::Relaxed);
+        self.meeting
+            .bytes_in
+            .store(traffic.received, Ordering::Relaxed);
+        self.meeting
+            .bytes_out
+            .store(traffic.sent, Ordering::Relaxed);
         if (compared && !self.compared) || (before > 0 && want == 0) {
             self.compared |= compared;
             self.inner.tell_sync(self.meeting.contact);
@@ -425,8 +553,15 @@ impl Driver {
 }
 
 /// The exit: what a meeting sends was cleared for exactly this contact.
-fn break_if_not_cleared(clearance: &proto::audience::Clearance, contact: IdentityId) -> Result<(), End> {
-    if clearance.contact() == contact { Ok(()) } else { Err(End::Cut) }
+fn break_if_not_cleared(
+    clearance: &proto::audience::Clearance,
+    contact: IdentityId,
+) -> Result<(), End> {
+    if clearance.contact() == contact {
+        Ok(())
+    } else {
+        Err(End::Cut)
+    }
 }
 
 fn end_of(fatal: Fatal<store::Error>) -> End {

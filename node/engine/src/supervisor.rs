@@ -33,7 +33,10 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// Starts a supervisor; it ends with the node or with [`Self::stop`].
     pub(crate) fn start(inner: &Arc<Inner>, contact: IdentityId) -> Self {
-        let supervisor = Self { wake: Arc::new(Notify::new()), stop: inner.stop.child_token() };
+        let supervisor = Self {
+            wake: Arc::new(Notify::new()),
+            stop: inner.stop.child_token(),
+        };
         let task = run(inner.clone(), contact, supervisor.clone());
         inner.tasks.spawn(task);
         supervisor
@@ -88,7 +91,9 @@ async fn dial(inner: &Arc<Inner>, contact: IdentityId) -> Result<Connection, Str
     let links = inner.links().ok_or("the links are off")?;
     let devices = {
         let snapshot = inner.store.read().map_err(|error| error.to_string())?;
-        inner.devices_of(&snapshot, contact).map_err(|error| error.to_string())?
+        inner
+            .devices_of(&snapshot, contact)
+            .map_err(|error| error.to_string())?
     };
     let mut last = "no address of this contact is known".to_owned();
     for (endpoint, addrs) in devices {
@@ -102,13 +107,19 @@ async fn dial(inner: &Arc<Inner>, contact: IdentityId) -> Result<Connection, Str
 
 /// Runs a meeting over a connection, unless another connection with the device is to stay. False
 /// where it was turned away.
-pub(crate) async fn hold(inner: Arc<Inner>, contact: IdentityId, conn: Connection, stop: &CancellationToken) -> bool {
+pub(crate) async fn hold(
+    inner: Arc<Inner>,
+    contact: IdentityId,
+    conn: Connection,
+    stop: &CancellationToken,
+) -> bool {
     let meeting = Arc::new(Meeting::new(contact, conn.clone()));
     if !take_place(&inner, &meeting) {
         conn.close(CloseCode::Superseded, "");
         return false;
     }
     inner.meeting_began(&meeting);
+    inner.note_met(&meeting, clock::now()).await;
     let end = tokio::select! {
         end = meeting::run(inner.clone(), meeting.clone()) => end,
         () = stop.cancelled() => {
@@ -132,7 +143,8 @@ pub(crate) async fn hold(inner: Arc<Inner>, contact: IdentityId, conn: Connectio
 fn take_place(inner: &Inner, meeting: &Arc<Meeting>) -> bool {
     let mut meetings = inner.meetings();
     if let Some(existing) = meetings.get(&meeting.endpoint) {
-        let crossed = existing.conn.dialed() != meeting.conn.dialed() && existing.since.elapsed() < CROSSING;
+        let crossed =
+            existing.conn.dialed() != meeting.conn.dialed() && existing.since.elapsed() < CROSSING;
         if crossed && dialer(&existing.conn) < dialer(&meeting.conn) {
             return false;
         }
@@ -143,5 +155,9 @@ fn take_place(inner: &Inner, meeting: &Arc<Meeting>) -> bool {
 }
 
 fn dialer(conn: &Connection) -> EndpointId {
-    if conn.dialed() { conn.local() } else { conn.remote() }
+    if conn.dialed() {
+        conn.local()
+    } else {
+        conn.remote()
+    }
 }

@@ -26,7 +26,10 @@ pub struct PageQuery {
 
 impl Default for PageQuery {
     fn default() -> Self {
-        Self { cursor: None, limit: 100 }
+        Self {
+            cursor: None,
+            limit: 100,
+        }
     }
 }
 

@@ -345,7 +345,7 @@ impl Txn<'_> {
         let body = loaded.as_ref().and_then(|loaded| loaded.body.as_deref());
         let body = body.and_then(known_body);
         Ok(body.and_then(|body| match work.role(row.author, &body) {
-            Role::First(_) => Some(*id),
+            Role::First => Some(*id),
             Role::Item { root, .. } => Some(root),
             _ => None,
         }))

@@ -91,12 +91,6 @@ impl Prefixed {
         (Bound::Included(&self.low), high)
     }
 
-    /// Only rows at and above `key`.
-    pub(crate) fn from<'k>(&'k self, key: &'k [u8]) -> Bounds<'k> {
-        let (_, high) = self.bounds();
-        (Bound::Included(key.max(self.low.as_slice())), high)
-    }
-
     /// Only rows at and below `key`.
     pub(crate) fn up_to<'k>(&'k self, key: &'k [u8]) -> Bounds<'k> {
         (Bound::Included(&self.low), Bound::Included(key))

@@ -27,12 +27,16 @@ mod ends;
 mod error;
 mod feeds;
 mod keys;
+mod marks;
 mod open;
 mod project;
+mod reading;
 mod readset;
 mod records;
+mod relations;
 mod roles;
 mod rows;
+mod search;
 mod segment;
 mod serve;
 mod spaces;
@@ -46,11 +50,14 @@ mod work;
 pub use error::{Error, ImportError, OpenError, Result};
 pub use feeds::{Appended, Filled, Imported};
 pub use project::NewEntry;
+pub use reading::{Cursor, Entry, Item, Page, Reblogged, Topic, TopicNumber};
 pub use records::{
     Contact, ContactDevice, ContactState, Invite, Left, OfferIn, OfferOut, OfferState, OwnDevice,
     Setting, Trust,
 };
+pub use relations::{Quote, Reaction, Version};
 pub use rows::{Counts, TopicKind};
+pub use search::Hit;
 pub use spaces::{Beginning, ForkedFeed, Member, Space, SpaceRecord};
 pub use store::{Snapshot, Store};
 #[doc(hidden)]

@@ -111,9 +111,6 @@ pub(crate) fn relation_value(relation: &Relation<'_>, created: Millis) -> Vec<u8
     value
 }
 
-/// Bytes of a relation's value before a reaction's own.
-pub(crate) const RELATION_HEAD: usize = 1 + 16 + 8;
-
 impl Work {
     /// Enters one entry. Its rows are queued; what acts on other entries is returned for later.
     pub(crate) fn enter(&mut self, txn: &mut Txn<'_>, entering: &Entering<'_>) -> Result<NewEntry> {
@@ -142,7 +139,7 @@ impl Work {
             .as_ref()
             .map_or(Role::None, |body| self.role(author, body));
         match role {
-            Role::First(_) => {
+            Role::First => {
                 new.topic = Some(id);
                 shown_order = 0;
                 let topic = self.topic_of(txn, id)?;
@@ -171,7 +168,7 @@ impl Work {
             }
             Role::Name(name) => self.put_name(txn, author, place, created, name)?,
             Role::Genesis(genesis) => self.enter_genesis(txn, place, created, genesis)?,
-            Role::Revocation(_) | Role::None => {}
+            Role::Revocation | Role::None => {}
         }
         self.index(
             id,
@@ -360,7 +357,7 @@ impl Work {
         let indexed = txn.indexed(id)?.filter(|indexed| indexed.place == place);
         let order = indexed.map_or(0, |indexed| indexed.order);
         match role {
-            Role::First(_) => {
+            Role::First => {
                 if let Some(topic) = self.find_topic(txn, *id)? {
                     self.remove_item(txn, topic, place, order)?;
                 }
@@ -385,7 +382,7 @@ impl Work {
                 )?;
                 self.count_admissions(txn, &genesis.chain, -1)?;
             }
-            Role::Revocation(_) | Role::None => {}
+            Role::Revocation | Role::None => {}
         }
         if absent {
             self.leave_absent(txn, place, order)?;
@@ -508,14 +505,14 @@ impl Work {
             .as_ref()
             .map_or(Role::None, |body| self.role(author, body));
         match role {
-            Role::First(_) => topic = self.topic_of(txn, *target)?,
+            Role::First => topic = self.topic_of(txn, *target)?,
             Role::Item { root, .. } => topic = self.topic_of(txn, root)?,
             Role::Relation(relation) => {
                 let key = relation_key(self.space, &relation.target(), relation.code(), place);
                 txn.remove(Table::Relations, key.as_slice())?;
             }
             Role::Name(_) => self.remove_name(txn, author, place)?,
-            Role::Genesis(_) | Role::Revocation(_) | Role::None => {}
+            Role::Genesis(_) | Role::Revocation | Role::None => {}
         }
         let value = Key::new()
             .u8(1)

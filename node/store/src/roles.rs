@@ -2,11 +2,11 @@
 
 use proto::{
     EntryId, IdentityId,
-    body::{Body, Genesis, Revocation},
+    body::{Body, Genesis},
     space::SpaceKind,
 };
 
-use crate::{rows::TopicKind, work::Work};
+use crate::work::Work;
 
 /// The id that stands for the one topic of a conversation.
 pub(crate) const CONVERSATION_ROOT: EntryId = EntryId([0; 32]);
@@ -15,7 +15,7 @@ pub(crate) const CONVERSATION_ROOT: EntryId = EntryId([0; 32]);
 #[derive(Debug)]
 pub(crate) enum Role<'b> {
     /// Begins a topic.
-    First(TopicKind),
+    First,
     /// Stands in a topic.
     Item {
         root: EntryId,
@@ -25,7 +25,7 @@ pub(crate) enum Role<'b> {
     Relation(Relation<'b>),
     Name(&'b str),
     Genesis(&'b Genesis<'b>),
-    Revocation(&'b Revocation),
+    Revocation,
     /// Held and passed on, not shown.
     None,
 }
@@ -89,7 +89,7 @@ pub(crate) fn role_in<'b>(
     match (body, kind) {
         (Body::Genesis(genesis), _) => Role::Genesis(genesis),
         (Body::Profile { name }, _) => Role::Name(name),
-        (Body::Revocation(revocation), _) => Role::Revocation(revocation),
+        (Body::Revocation(_), _) => Role::Revocation,
         (Body::Edit { target, .. }, _) => Role::Relation(Relation::Edit { target: *target }),
         (Body::Retract { target }, _) => Role::Relation(Relation::Retract { target: *target }),
         (
@@ -102,14 +102,12 @@ pub(crate) fn role_in<'b>(
             emoji,
             on: *on,
         }),
-        (Body::Thread { .. }, SpaceKind::Forum | SpaceKind::Circle) => {
-            Role::First(TopicKind::Thread)
-        }
+        (Body::Thread { .. }, SpaceKind::Forum | SpaceKind::Circle) => Role::First,
         (Body::Reply(reply), SpaceKind::Forum | SpaceKind::Circle) => answer(reply),
         (Body::Article { .. } | Body::Reblog(_), SpaceKind::Blog)
             if author.is_some() && author == creator =>
         {
-            Role::First(TopicKind::Article)
+            Role::First
         }
         (Body::Comment(comment), SpaceKind::Blog) => answer(comment),
         (Body::Message { parent, .. }, SpaceKind::Conversation) => Role::Item {

@@ -1,6 +1,6 @@
 //! Invites and contacts.
 
-use proto::{IdentityId, limits::NAME_CHARS_MAX, text};
+use proto::{IdentityId, limits::NAME_CHARS_MAX, space::SpaceKind as Kind, text};
 
 use super::{Node, page_of};
 use crate::{
@@ -9,8 +9,11 @@ use crate::{
     event::EventKind,
     inner::about_contact,
     invites,
-    records::{self, ContactState as Row, InviteRow, PendingJoin},
-    view::{Behind, Contact, ContactPatch, ContactState, Invite, NewInvite, Page, PageQuery, Person, Relation, Trust},
+    records::{self, ContactState as Row},
+    view::{
+        Behind, Contact, ContactPatch, ContactState, Invite, NewInvite, Page, PageQuery, Person,
+        Relation,
+    },
 };
 
 impl Node {
@@ -30,9 +33,11 @@ impl Node {
     pub fn invites(&self) -> Result<Vec<Invite>> {
         self.0.ready()?;
         let snapshot = self.0.store.read()?;
-        let mut rows = records::invites(&snapshot)?;
-        rows.sort_by_key(|row| std::cmp::Reverse(row.created));
-        rows.iter().map(|row| self.shown_invite(&snapshot, row)).collect()
+        let mut rows = snapshot.invites()?;
+        rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.created));
+        rows.iter()
+            .map(|(id, row)| self.shown_invite(&snapshot, id, row))
+            .collect()
     }
 
     /// One invite.
@@ -42,21 +47,34 @@ impl Node {
     pub fn invite(&self, id: &str) -> Result<Invite> {
         self.0.ready()?;
         let snapshot = self.0.store.read()?;
-        let row = records::invites(&snapshot)?.into_iter().find(|row| row.id == id);
-        self.shown_invite(&snapshot, &row.ok_or(Error::NotFound { what: "the invite" })?)
+        let row = snapshot.invite(&id.to_owned())?;
+        self.shown_invite(
+            &snapshot,
+            id,
+            &row.ok_or(Error::NotFound { what: "the invite" })?,
+        )
     }
 
-    fn shown_invite(&self, snapshot: &store::Snapshot, row: &InviteRow) -> Result<Invite> {
+    fn shown_invite(
+        &self,
+        snapshot: &store::Snapshot,
+        id: &str,
+        row: &records::Invite,
+    ) -> Result<Invite> {
         let internet = self.0.internet(snapshot)?;
         Ok(Invite {
-            id: row.id.clone(),
-            link: invites::link(&self.0, row, internet),
+            id: id.to_owned(),
+            link: invites::link(&self.0, id, row, internet),
             expires_ms: row.expires,
             created_ms: row.created,
             uses: row.uses,
             used: row.used,
             note: row.note.clone(),
-            used_by: row.used_by.iter().map(|id| self.person(snapshot, *id)).collect::<Result<_>>()?,
+            used_by: row
+                .used_by
+                .iter()
+                .map(|id| self.person(snapshot, *id))
+                .collect::<Result<_>>()?,
             tried_again: row.tried_again,
             local_only: internet == crate::Internet::Off,
         })
@@ -87,15 +105,22 @@ impl Node {
     pub fn contacts(&self, query: &PageQuery) -> Result<Page<Contact>> {
         self.0.ready()?;
         let snapshot = self.0.store.read()?;
-        let rows = records::contacts(&snapshot)?;
+        let rows = snapshot.contacts()?;
         let mut contacts = Vec::new();
         for (id, row) in &rows {
             contacts.push(self.shown_contact(&snapshot, *id, row, &rows)?);
         }
-        contacts.extend(records::all_pending(&snapshot)?.iter().map(|join| self.shown_pending(join)));
         contacts.sort_by_key(|contact| {
             let ready = contact.state == ContactState::Ready;
-            (ready, contact.nickname.as_ref().unwrap_or(&contact.name).to_lowercase(), contact.id)
+            (
+                ready,
+                contact
+                    .nickname
+                    .as_ref()
+                    .unwrap_or(&contact.name)
+                    .to_lowercase(),
+                contact.id,
+            )
         });
         page_of(contacts, query)
     }
@@ -107,63 +132,77 @@ impl Node {
     pub fn contact(&self, id: IdentityId) -> Result<Contact> {
         self.0.ready()?;
         let snapshot = self.0.store.read()?;
-        if let Some(join) = records::pending(&snapshot, id)? {
-            return Ok(self.shown_pending(&join));
-        }
-        let rows = records::contacts(&snapshot)?;
-        let row = rows.get(&id).ok_or(Error::NotFound { what: "the contact" })?;
-        self.shown_contact(&snapshot, id, row, &rows)
+        let rows = snapshot.contacts()?;
+        let row = rows
+            .iter()
+            .find(|(known, _)| *known == id)
+            .ok_or(Error::NotFound {
+                what: "the contact",
+            })?;
+        self.shown_contact(&snapshot, id, &row.1, &rows)
     }
 
-    fn shown_contact(&self, snapshot: &store::Snapshot, id: IdentityId, row: &records::Contact, all: &records::Contacts) -> Result<Contact> {
+    fn shown_contact(
+        &self,
+        snapshot: &store::Snapshot,
+        id: IdentityId,
+        row: &records::Contact,
+        all: &[(IdentityId, records::Contact)],
+    ) -> Result<Contact> {
         let meetings = self.0.meetings_of(id);
         let newest = meetings.iter().max_by_key(|meeting| meeting.since);
-        let want = meetings.iter().map(|meeting| meeting.want.load(std::sync::atomic::Ordering::Relaxed)).max().unwrap_or(0);
+        let want = meetings
+            .iter()
+            .map(|meeting| meeting.want.load(std::sync::atomic::Ordering::Relaxed))
+            .max()
+            .unwrap_or(0);
         let mut have = 0;
-        for space in row.devices.iter().flat_map(|device| &device.agreed).collect::<std::collections::BTreeSet<_>>() {
-            have += snapshot.space(*space)?.map_or(0, |space| space.counts.entries);
+        for space in row
+            .devices
+            .values()
+            .flat_map(|device| &device.agreed)
+            .collect::<std::collections::BTreeSet<_>>()
+        {
+            have += snapshot
+                .space(*space)?
+                .map_or(0, |space| space.counts.entries);
         }
-        let shown = |contact: &records::Contact| contact.nickname.as_ref().unwrap_or(&contact.name).to_lowercase();
+        let shown = |contact: &records::Contact| {
+            contact
+                .nickname
+                .as_ref()
+                .unwrap_or(&contact.name)
+                .to_lowercase()
+        };
         let name = snapshot.name(id)?.unwrap_or_else(|| row.name.clone());
         Ok(Contact {
             id,
-            same_name: all.iter().any(|(other, contact)| *other != id && shown(contact) == shown(row)),
+            same_name: all
+                .iter()
+                .any(|(other, contact)| *other != id && shown(contact) == shown(row)),
             name,
             nickname: row.nickname.clone(),
-            trust: row.trust,
+            trust: records::shown_trust(row.trust),
             state: match row.state {
-                Row::Asks if row.accepted => ContactState::Pending,
+                Row::Pending => ContactState::Pending,
                 Row::Asks => ContactState::Asks,
                 Row::Ready => ContactState::Ready,
             },
             online: !meetings.is_empty(),
-            link: newest.map_or(row.last_link, |meeting| meeting.link_kind()),
-            rtt_us: newest.and_then(|meeting| meeting.conn.rtt()).and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
-            last_met_ms: if meetings.is_empty() { row.last_met } else { Some(crate::clock::now()) },
+            link: newest.map_or_else(|| records::last_link(row), |meeting| meeting.link_kind()),
+            rtt_us: newest
+                .and_then(|meeting| meeting.conn.rtt())
+                .and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
+            last_met_ms: if meetings.is_empty() {
+                row.last_met
+            } else {
+                Some(crate::clock::now())
+            },
             added_ms: row.added,
             behind: Behind { have, want },
             exchanged: self.0.exchanged_with(id),
             last_error: self.0.last_error(id),
         })
-    }
-
-    fn shown_pending(&self, join: &PendingJoin) -> Contact {
-        Contact {
-            id: join.id,
-            name: String::new(),
-            nickname: None,
-            trust: Trust::Unverified,
-            state: ContactState::Pending,
-            online: false,
-            link: None,
-            rtt_us: None,
-            last_met_ms: None,
-            added_ms: join.since,
-            behind: Behind::default(),
-            exchanged: crate::view::Exchanged::default(),
-            same_name: false,
-            last_error: self.0.last_error(join.id),
-        }
     }
 
     /// Twelve words that both people see alike, and an impostor between them would not.
@@ -172,8 +211,12 @@ impl Node {
     /// [`Error::NotFound`] for nobody's or a pending contact's.
     pub fn contact_words(&self, id: IdentityId) -> Result<Vec<&'static str>> {
         let keys = self.0.ready()?;
-        let row = records::contact(&self.0.store.read()?, id)?.ok_or(Error::NotFound { what: "the contact" })?;
-        let secret = row.secret.ok_or(Error::NotFound { what: "a shared secret with this contact" })?;
+        let row = self.0.store.read()?.contact(&id)?.ok_or(Error::NotFound {
+            what: "the contact",
+        })?;
+        let secret = row.pair_secret.ok_or(Error::NotFound {
+            what: "a shared secret with this contact",
+        })?;
         Ok(secret.words(keys.identity.id(), id).to_vec())
     }
 
@@ -183,9 +226,21 @@ impl Node {
     /// [`Error::NotFound`], [`Error::Conflict`] where there is nothing to accept.
     pub async fn accept_contact(&self, id: IdentityId) -> Result<Contact> {
         self.0.ready()?;
-        let row = records::contact(&self.0.store.read()?, id)?.ok_or(Error::NotFound { what: "the contact" })?;
-        if row.state == Row::Ready {
-            return Err(Error::Conflict { detail: format!("{} is a contact already", row.name) });
+        let row = self.0.store.read()?.contact(&id)?.ok_or(Error::NotFound {
+            what: "the contact",
+        })?;
+        match row.state {
+            Row::Asks => {}
+            Row::Ready => {
+                return Err(Error::Conflict {
+                    detail: format!("{} is a contact already", row.name),
+                });
+            }
+            Row::Pending => {
+                return Err(Error::Conflict {
+                    detail: "it is the other side's turn".into(),
+                });
+            }
         }
         adding::decide(&self.0, id, true).await?;
         self.contact(id)
@@ -201,25 +256,27 @@ impl Node {
         if let Some(nickname) = nickname.as_ref().filter(|nickname| !nickname.is_empty())
             && !text::is_line(nickname, NAME_CHARS_MAX)
         {
-            return Err(invalid("nickname", &format!("expected at most {NAME_CHARS_MAX} characters without line breaks")));
+            return Err(invalid(
+                "nickname",
+                &format!("expected at most {NAME_CHARS_MAX} characters without line breaks"),
+            ));
         }
         let found = self
             .0
             .store
             .write(move |txn| {
-                let Some(mut row) = records::contact(txn, id)? else {
-                    return Ok(false);
-                };
-                if let Some(nickname) = nickname {
-                    row.nickname = Some(nickname).filter(|nickname| !nickname.is_empty());
-                }
-                row.trust = patch.trust.unwrap_or(row.trust);
-                records::put_contact(txn, id, &row)?;
-                Ok(true)
+                records::change_contact(txn, id, |row| {
+                    if let Some(nickname) = nickname {
+                        row.nickname = Some(nickname).filter(|nickname| !nickname.is_empty());
+                    }
+                    row.trust = patch.trust.map_or(row.trust, records::kept_trust);
+                })
             })
             .await?;
         if !found {
-            return Err(Error::NotFound { what: "the contact" });
+            return Err(Error::NotFound {
+                what: "the contact",
+            });
         }
         self.0.events.emit(EventKind::Contact, about_contact(id));
         self.contact(id)
@@ -232,26 +289,15 @@ impl Node {
     pub async fn remove_contact(&self, id: IdentityId) -> Result<()> {
         let keys = self.0.ready()?;
         let own = keys.identity.id();
-        let row = {
-            let snapshot = self.0.store.read()?;
-            if records::pending(&snapshot, id)?.is_some() {
-                None
-            } else {
-                Some(records::contact(&snapshot, id)?.ok_or(Error::NotFound { what: "the contact" })?)
-            }
-        };
-        let Some(row) = row else {
-            self.0.store.write(move |txn| records::remove_pending(txn, id)).await?;
-            self.0.events.emit(EventKind::Contact, about_contact(id));
-            return Ok(());
-        };
+        let row = self.0.store.read()?.contact(&id)?.ok_or(Error::NotFound {
+            what: "the contact",
+        })?;
         // Cut first, so that nothing arrives after it is forgotten.
-        let endpoints: Vec<_> = row.devices.iter().map(|device| device.endpoint).collect();
-        self.0.end_contact(id, &endpoints);
+        self.0.end_contact(id, &records::endpoints(&row));
         if row.state == Row::Asks {
             adding::decide(&self.0, id, false).await?;
         }
-        self.0.store.write(move |txn| records::forget_contact(txn, id, own)).await?;
+        self.0.store.write(move |txn| forget(txn, id, own)).await?;
         self.0.events.emit(EventKind::Contact, about_contact(id));
         Ok(())
     }
@@ -259,21 +305,57 @@ impl Node {
     /// How a person is named, and what they are to us.
     pub(crate) fn person(&self, snapshot: &store::Snapshot, id: IdentityId) -> Result<Person> {
         let own = self.0.keys().is_some_and(|keys| keys.identity.id() == id);
-        let contact = if own { None } else { records::contact(snapshot, id)?.filter(|contact| contact.state == Row::Ready) };
+        let contact = if own {
+            None
+        } else {
+            snapshot
+                .contact(&id)?
+                .filter(|contact| contact.state == Row::Ready)
+        };
         let mut own_name = snapshot.name(id)?;
         if own {
-            own_name = records::own(snapshot)?.map(|own| own.name).or(own_name);
+            own_name = records::own_name(snapshot)?.or(own_name);
         }
-        let own_name = own_name.or_else(|| contact.as_ref().map(|contact| contact.name.clone())).unwrap_or_else(|| "someone".into());
-        let nickname = contact.as_ref().and_then(|contact| contact.nickname.clone());
+        let own_name = own_name
+            .or_else(|| contact.as_ref().map(|contact| contact.name.clone()))
+            .unwrap_or_else(|| "someone".into());
+        let nickname = contact
+            .as_ref()
+            .and_then(|contact| contact.nickname.clone());
         let relation = match &contact {
             _ if own => Relation::Own,
-            Some(contact) => Relation::Contact(contact.trust),
+            Some(contact) => Relation::Contact(records::shown_trust(contact.trust)),
             None => Relation::Stranger,
         };
         Ok(match nickname {
-            Some(name) => Person { id, name, own_name: Some(own_name), relation },
-            None => Person { id, name: own_name, own_name: None, relation },
+            Some(name) => Person {
+                id,
+                name,
+                own_name: Some(own_name),
+                relation,
+            },
+            None => Person {
+                id,
+                name: own_name,
+                own_name: None,
+                relation,
+            },
         })
     }
+}
+
+/// Forgets a contact: the row, the conversation, and their blog. What they wrote in common spaces stays.
+fn forget(txn: &mut store::Txn<'_>, id: IdentityId, own: IdentityId) -> Result<(), store::Error> {
+    let spaces = txn
+        .spaces()?
+        .into_iter()
+        .filter(|space| match &space.descriptor {
+            Some(descriptor) => space.kind == Kind::Blog && descriptor.creator == id,
+            None => space.facts(own).counterpart == id,
+        });
+    for space in spaces.map(|space| space.id).collect::<Vec<_>>() {
+        txn.leave_space(space)?;
+    }
+    txn.remove_contact(&id)?;
+    records::bump_revs(txn)
 }

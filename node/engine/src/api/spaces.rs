@@ -18,6 +18,7 @@ use crate::{
     events::About,
     files,
     inner::Inner,
+    intake::entry_event,
     records::{self, ContactState, OfferState},
     spaces::{self, Written},
     view::{Blog, Fork, Forum, Member, Offer, Page, PageQuery, SpaceKind},
@@ -26,14 +27,14 @@ use crate::{
 impl Inner {
     /// Tells pages, tools and meetings of an own entry.
     pub(crate) fn tell_written(self: &Arc<Self>, written: &Written) {
-        let about = About {
-            subject: Some(written.id.to_string()),
-            space: Some(written.space),
-            topic: written.topic.map(|topic| topic.to_string()),
-            contact: Some(written.author),
-        };
-        self.tell_meetings(written.space, written.device, written.first, None);
-        self.events.emit(EventKind::Entry, about);
+        let first = written.entries.first().map_or(0, |entry| entry.seq);
+        self.tell_meetings(written.space, written.device, first, None);
+        self.events.emit_all(
+            written
+                .entries
+                .iter()
+                .map(|entry| entry_event(written.space, entry)),
+        );
     }
 }
 
@@ -46,7 +47,11 @@ impl Node {
         self.0.ready()?;
         let snapshot = self.0.store.read()?;
         let mut forums = Vec::new();
-        for space in snapshot.spaces()?.iter().filter(|space| space.kind == Kind::Forum) {
+        for space in snapshot
+            .spaces()?
+            .iter()
+            .filter(|space| space.kind == Kind::Forum)
+        {
             forums.push(self.shown_forum(&snapshot, space)?);
         }
         forums.sort_by_key(|forum| (forum.name.to_lowercase(), forum.id));
@@ -60,15 +65,29 @@ impl Node {
     pub fn forum(&self, id: SpaceId) -> Result<Forum> {
         self.0.ready()?;
         let snapshot = self.0.store.read()?;
-        let space = snapshot.space(id)?.filter(|space| space.kind == Kind::Forum);
-        self.shown_forum(&snapshot, &space.ok_or(Error::NotFound { what: "the forum" })?)
+        let space = snapshot
+            .space(id)?
+            .filter(|space| space.kind == Kind::Forum);
+        self.shown_forum(
+            &snapshot,
+            &space.ok_or(Error::NotFound { what: "the forum" })?,
+        )
     }
 
     fn shown_forum(&self, snapshot: &store::Snapshot, space: &store::Space) -> Result<Forum> {
-        let descriptor = space.descriptor.as_ref().ok_or(Error::NotFound { what: "the forum" })?;
+        let descriptor = space
+            .descriptor
+            .as_ref()
+            .ok_or(Error::NotFound { what: "the forum" })?;
         let mut forks = Vec::new();
         for fork in snapshot.forks(space.id)? {
-            forks.push(Fork { author: self.person(snapshot, fork.author)?, device: fork.device, seq: fork.seq });
+            if let Some(author) = fork.author {
+                forks.push(Fork {
+                    author: self.person(snapshot, author)?,
+                    device: fork.device,
+                    seq: fork.seq,
+                });
+            }
         }
         Ok(Forum {
             id: space.id,
@@ -92,7 +111,10 @@ impl Node {
         let name = checked_name(name)?;
         let description = description.trim().replace("\r\n", "\n");
         if !text::is_text(&description, DESCRIPTION_CHARS_MAX) {
-            return Err(invalid("description", &format!("expected at most {DESCRIPTION_CHARS_MAX} characters")));
+            return Err(invalid(
+                "description",
+                &format!("expected at most {DESCRIPTION_CHARS_MAX} characters"),
+            ));
         }
         let descriptor = Descriptor {
             kind: Kind::Forum,
@@ -106,12 +128,18 @@ impl Node {
         self.0
             .store
             .write(move |txn| {
-                txn.create_space(spaces::described(&descriptor, Chain::root(), now))?;
+                txn.create_space(&spaces::described(&descriptor, Chain::root(), now))?;
                 records::bump_revs(txn)
             })
             .await?;
         self.0.tell_audience();
-        self.0.events.emit(EventKind::Sync, About { space: Some(id), ..About::default() });
+        self.0.events.emit(
+            EventKind::Sync,
+            About {
+                space: Some(id),
+                ..About::default()
+            },
+        );
         self.forum(id)
     }
 
@@ -123,17 +151,32 @@ impl Node {
     pub fn members(&self, id: SpaceId) -> Result<Vec<Member>> {
         self.0.ready()?;
         let snapshot = self.0.store.read()?;
-        let space = snapshot.space(id)?.filter(|space| space.descriptor.is_some());
+        let space = snapshot
+            .space(id)?
+            .filter(|space| space.descriptor.is_some());
         let space = space.ok_or(Error::NotFound { what: "the space" })?;
-        let creator = space.descriptor.as_ref().map(|descriptor| descriptor.creator);
+        let creator = space
+            .descriptor
+            .as_ref()
+            .map(|descriptor| descriptor.creator);
         let mut rows = snapshot.members(id)?;
         if let Some(creator) = creator
             && !rows.iter().any(|row| row.identity == creator)
         {
-            rows.push(store::Member { identity: creator, inviter: None, depth: 0, entries: 0 });
+            rows.push(store::Member {
+                identity: creator,
+                inviter: None,
+                depth: 0,
+                entries: 0,
+                devices: Vec::new(),
+            });
         }
         let mut members = Vec::new();
-        let mut open: Vec<IdentityId> = rows.iter().filter(|row| row.inviter.is_none()).map(|row| row.identity).collect();
+        let mut open: Vec<IdentityId> = rows
+            .iter()
+            .filter(|row| row.inviter.is_none())
+            .map(|row| row.identity)
+            .collect();
         let mut seen = std::collections::BTreeSet::new();
         while let Some(id) = open.pop() {
             if !seen.insert(id) {
@@ -142,7 +185,11 @@ impl Node {
             if let Some(row) = rows.iter().find(|row| row.identity == id) {
                 members.push(self.shown_member(&snapshot, row)?);
             }
-            open.extend(rows.iter().filter(|row| row.inviter == Some(id)).map(|row| row.identity));
+            open.extend(
+                rows.iter()
+                    .filter(|row| row.inviter == Some(id))
+                    .map(|row| row.identity),
+            );
         }
         // Whose inviter wrote nothing stands at the end of the tree, with the inviter's name.
         for row in rows.iter().filter(|row| !seen.contains(&row.identity)) {
@@ -150,8 +197,18 @@ impl Node {
         }
         for contact in records::offered_to(&snapshot, id)? {
             if !rows.iter().any(|row| row.identity == contact) {
-                let admitted_by = self.0.keys().map(|keys| self.person(&snapshot, keys.identity.id())).transpose()?;
-                members.push(Member { person: self.person(&snapshot, contact)?, admitted_by, depth: 0, entries: 0, offered: true });
+                let admitted_by = self
+                    .0
+                    .keys()
+                    .map(|keys| self.person(&snapshot, keys.identity.id()))
+                    .transpose()?;
+                members.push(Member {
+                    person: self.person(&snapshot, contact)?,
+                    admitted_by,
+                    depth: 0,
+                    entries: 0,
+                    offered: true,
+                });
             }
         }
         Ok(members)
@@ -160,7 +217,10 @@ impl Node {
     fn shown_member(&self, snapshot: &store::Snapshot, row: &store::Member) -> Result<Member> {
         Ok(Member {
             person: self.person(snapshot, row.identity)?,
-            admitted_by: row.inviter.map(|inviter| self.person(snapshot, inviter)).transpose()?,
+            admitted_by: row
+                .inviter
+                .map(|inviter| self.person(snapshot, inviter))
+                .transpose()?,
             depth: row.depth,
             entries: row.entries,
             offered: false,
@@ -175,27 +235,41 @@ impl Node {
         let keys = self.0.ready()?;
         {
             let snapshot = self.0.store.read()?;
-            let space = snapshot.space(id)?.ok_or(Error::NotFound { what: "the space" })?;
-            let descriptor = space.descriptor.as_ref().ok_or_else(|| Error::NotAllowed { detail: "a conversation can't be offered".into() })?;
+            let space = snapshot
+                .space(id)?
+                .ok_or(Error::NotFound { what: "the space" })?;
+            let descriptor = space.descriptor.as_ref().ok_or_else(|| Error::NotAllowed {
+                detail: "a conversation can't be offered".into(),
+            })?;
             if !descriptor.onward && descriptor.creator != keys.identity.id() {
-                return Err(Error::NotAllowed { detail: "its owner doesn't want it to be offered on".into() });
+                return Err(Error::NotAllowed {
+                    detail: "its owner doesn't want it to be offered on".into(),
+                });
             }
-            let row = records::contact(&snapshot, contact)?.filter(|row| row.state == ContactState::Ready);
-            row.ok_or(Error::NotFound { what: "the contact" })?;
+            let row = snapshot
+                .contact(&contact)?
+                .filter(|row| row.state == ContactState::Ready);
+            row.ok_or(Error::NotFound {
+                what: "the contact",
+            })?;
         }
         self.0
             .store
             .write(move |txn| {
                 let space = txn.space(id)?.ok_or(store::Error::UnknownSpace)?;
-                if let Some(mut row) = records::contact(txn, contact)? {
-                    row.rev += 1;
-                    records::put_contact(txn, contact, &row)?;
-                }
+                records::change_contact(txn, contact, |row| row.my_rev += 1)?;
                 spaces::put_offer(txn, &keys, &space, contact)
             })
             .await?;
         self.0.tell_audience();
-        self.0.events.emit(EventKind::Offer, About { space: Some(id), contact: Some(contact), ..About::default() });
+        self.0.events.emit(
+            EventKind::Offer,
+            About {
+                space: Some(id),
+                contact: Some(contact),
+                ..About::default()
+            },
+        );
         Ok(())
     }
 
@@ -207,14 +281,22 @@ impl Node {
         self.0.ready()?;
         let snapshot = self.0.store.read()?;
         let mut offers = Vec::new();
-        for row in records::offers_in(&snapshot)?.into_iter().filter(|row| row.state == OfferState::Waiting) {
+        for (id, row) in snapshot
+            .offers_in()?
+            .into_iter()
+            .filter(|(_, row)| row.state == OfferState::Waiting)
+        {
             let Ok(descriptor) = Descriptor::decode(&row.descriptor) else {
                 continue;
             };
             offers.push(Offer {
-                id: row.id.clone(),
-                space: row.space,
-                kind: if descriptor.kind == Kind::Blog { SpaceKind::Blog } else { SpaceKind::Forum },
+                id,
+                space: descriptor.id(),
+                kind: if descriptor.kind == Kind::Blog {
+                    SpaceKind::Blog
+                } else {
+                    SpaceKind::Forum
+                },
                 name: descriptor.name,
                 description: descriptor.description,
                 creator: self.person(&snapshot, descriptor.creator)?,
@@ -237,27 +319,44 @@ impl Node {
             .0
             .store
             .write(move |txn| {
-                let rows = records::offers_in(txn)?;
-                let Some(row) = rows.iter().find(|row| row.id == id && row.state == OfferState::Waiting) else {
+                let Some(row) = txn
+                    .offer_in(&id)?
+                    .filter(|row| row.state == OfferState::Waiting)
+                else {
                     return Ok(None);
                 };
-                let (Ok(descriptor), Ok(chain)) = (Descriptor::decode(&row.descriptor), Chain::decode(&row.chain)) else {
+                let (Ok(descriptor), Ok(chain)) = (
+                    Descriptor::decode(&row.descriptor),
+                    Chain::decode(&row.chain),
+                ) else {
                     return Ok(None);
                 };
-                if txn.space(row.space)?.is_none() {
-                    records::set_left(txn, row.space, false)?;
-                    txn.create_space(spaces::described(&descriptor, chain, now))?;
+                let space = descriptor.id();
+                if txn.space(space)?.is_none() {
+                    records::set_left(txn, space, None)?;
+                    txn.create_space(&spaces::described(&descriptor, chain, now))?;
                     records::bump_revs(txn)?;
                 }
-                for same in rows.iter().filter(|same| same.space == row.space) {
-                    records::remove_offer_in(txn, &same.id)?;
+                for (same, _) in txn
+                    .offers_in()?
+                    .into_iter()
+                    .filter(|(_, same)| same.descriptor == row.descriptor)
+                {
+                    txn.remove_offer_in(&same)?;
                 }
-                Ok(Some((row.space, row.from)))
+                Ok(Some((space, row.from)))
             })
             .await?;
         let (space, from) = accepted.ok_or(Error::NotFound { what: "the offer" })?;
         self.0.tell_audience();
-        self.0.events.emit(EventKind::Offer, About { space: Some(space), contact: Some(from), ..About::default() });
+        self.0.events.emit(
+            EventKind::Offer,
+            About {
+                space: Some(space),
+                contact: Some(from),
+                ..About::default()
+            },
+        );
         Ok(space)
     }
 
@@ -268,11 +367,31 @@ impl Node {
     pub async fn decline_offer(&self, id: &str) -> Result<()> {
         self.0.ready()?;
         let row_id = id.to_owned();
-        let declined = self.0.store.write(move |txn| records::decline_offer(txn, &row_id)).await?;
+        let declined = self
+            .0
+            .store
+            .write(move |txn| {
+                let Some(mut row) = txn
+                    .offer_in(&row_id)?
+                    .filter(|row| row.state == OfferState::Waiting)
+                else {
+                    return Ok(false);
+                };
+                row.state = OfferState::Declined;
+                txn.put_offer_in(&row_id, &row)?;
+                Ok(true)
+            })
+            .await?;
         if !declined {
             return Err(Error::NotFound { what: "the offer" });
         }
-        self.0.events.emit(EventKind::Offer, About { subject: Some(id.to_owned()), ..About::default() });
+        self.0.events.emit(
+            EventKind::Offer,
+            About {
+                subject: Some(id.to_owned()),
+                ..About::default()
+            },
+        );
         Ok(())
     }
 
@@ -284,27 +403,43 @@ impl Node {
         let keys = self.0.ready()?;
         {
             let snapshot = self.0.store.read()?;
-            let space = snapshot.space(id)?.ok_or(Error::NotFound { what: "the space" })?;
-            let own_blog = spaces::own_blog(&snapshot, keys.identity.id())?.is_some_and(|blog| blog.id == id);
+            let space = snapshot
+                .space(id)?
+                .ok_or(Error::NotFound { what: "the space" })?;
+            let own_blog =
+                spaces::own_blog(&snapshot, keys.identity.id())?.is_some_and(|blog| blog.id == id);
             match space.kind {
-                Kind::Blog if own_blog => return Err(Error::NotAllowed { detail: "your own blog can't be left".into() }),
+                Kind::Blog if own_blog => {
+                    return Err(Error::NotAllowed {
+                        detail: "your own blog can't be left".into(),
+                    });
+                }
                 Kind::Conversation => {
-                    return Err(Error::NotAllowed { detail: "a conversation ends with its contact: remove the contact".into() });
+                    return Err(Error::NotAllowed {
+                        detail: "a conversation ends with its contact: remove the contact".into(),
+                    });
                 }
                 _ => {}
             }
         }
+        let now = clock::now();
         self.0
             .store
             .write(move |txn| {
                 txn.leave_space(id)?;
-                records::set_left(txn, id, true)?;
+                records::set_left(txn, id, Some(now))?;
                 records::withdraw_offers(txn, id)?;
                 records::bump_revs(txn)
             })
             .await?;
         self.0.tell_audience();
-        self.0.events.emit(EventKind::Sync, About { space: Some(id), ..About::default() });
+        self.0.events.emit(
+            EventKind::Sync,
+            About {
+                space: Some(id),
+                ..About::default()
+            },
+        );
         Ok(())
     }
 
@@ -316,7 +451,11 @@ impl Node {
         self.0.ready()?;
         let snapshot = self.0.store.read()?;
         let mut blogs = Vec::new();
-        for space in snapshot.spaces()?.iter().filter(|space| space.kind == Kind::Blog) {
+        for space in snapshot
+            .spaces()?
+            .iter()
+            .filter(|space| space.kind == Kind::Blog)
+        {
             blogs.push(self.shown_blog(&snapshot, space)?);
         }
         blogs.sort_by_key(|blog| (!blog.own, blog.name.to_lowercase(), blog.id));
@@ -331,13 +470,22 @@ impl Node {
         self.0.ready()?;
         let snapshot = self.0.store.read()?;
         let space = snapshot.space(id)?.filter(|space| space.kind == Kind::Blog);
-        self.shown_blog(&snapshot, &space.ok_or(Error::NotFound { what: "the blog" })?)
+        self.shown_blog(
+            &snapshot,
+            &space.ok_or(Error::NotFound { what: "the blog" })?,
+        )
     }
 
     fn shown_blog(&self, snapshot: &store::Snapshot, space: &store::Space) -> Result<Blog> {
-        let descriptor = space.descriptor.as_ref().ok_or(Error::NotFound { what: "the blog" })?;
+        let descriptor = space
+            .descriptor
+            .as_ref()
+            .ok_or(Error::NotFound { what: "the blog" })?;
         let author = self.person(snapshot, descriptor.creator)?;
-        let own = self.0.keys().is_some_and(|keys| keys.identity.id() == descriptor.creator);
+        let own = self
+            .0
+            .keys()
+            .is_some_and(|keys| keys.identity.id() == descriptor.creator);
         Ok(Blog {
             id: space.id,
             name: author.name.clone(),

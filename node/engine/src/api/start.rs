@@ -19,7 +19,9 @@ use crate::{
     events::{About, Events},
     files::{self, Keys},
     inner::Inner,
-    invites, records, spaces,
+    invites,
+    records::{self, ContactState},
+    spaces,
     view::{Counts, LinkKind, LinkStatus, Status},
 };
 
@@ -33,16 +35,26 @@ impl Node {
     /// # Errors
     /// [`Error::Folder`], [`Error::Database`], [`Error::Links`], [`Error::Storage`].
     pub async fn start(config: Config) -> Result<Self> {
-        let folder = |error: std::io::Error| Error::Folder { detail: error.to_string() };
+        let folder = |error: std::io::Error| Error::Folder {
+            detail: error.to_string(),
+        };
         let dir = config.data_dir.clone();
         files::make_data_dir(&dir).map_err(folder)?;
         let path = dir.join(DATABASE);
         let opened = tokio::task::spawn_blocking(move || Store::open(&path)).await;
-        let store = opened.map_err(|_| Error::Stopping)?.map_err(|error| Error::Database { detail: error.to_string() })?;
+        let store = opened
+            .map_err(|_| Error::Stopping)?
+            .map_err(|error| Error::Database {
+                detail: error.to_string(),
+            })?;
         let keys = Keys::load(&dir).map_err(folder)?;
         let seed = files::endpoint_seed(&dir).map_err(folder)?;
         let start = store.write(records::count_start).await?;
-        let keys = if records::own(&store.read()?)?.is_some() { keys } else { None };
+        let keys = if store.read()?.own_device()?.is_some() {
+            keys
+        } else {
+            None
+        };
         let inner = Arc::new(Inner::new(config, store, Events::new(start), keys));
         inner.open_links(&seed).await?;
         let node = Self(inner);
@@ -54,18 +66,15 @@ impl Node {
 
     /// Starts what set-up or an earlier run left to do.
     async fn resume(&self) -> Result<()> {
-        let (contacts, pending) = {
-            let snapshot = self.0.store.read()?;
-            (records::contacts(&snapshot)?, records::all_pending(&snapshot)?)
-        };
+        let contacts = self.0.store.read()?.contacts()?;
         for (id, contact) in contacts {
-            if contact.state == records::ContactState::Ready {
-                let endpoints: Vec<_> = contact.devices.iter().map(|device| device.endpoint).collect();
-                self.0.begin_contact(id, &endpoints);
+            match contact.state {
+                ContactState::Ready => self.0.begin_contact(id, &records::endpoints(&contact)),
+                ContactState::Pending if contact.link.is_some() => {
+                    self.0.tasks.spawn(adding::retry(self.0.clone(), id));
+                }
+                ContactState::Pending | ContactState::Asks => {}
             }
-        }
-        for join in pending {
-            self.0.tasks.spawn(adding::retry(self.0.clone(), join));
         }
         invites::reopen(&self.0).await
     }
@@ -96,10 +105,12 @@ impl Node {
     /// [`Error::AlreadySetUp`], [`Error::Invalid`].
     pub async fn set_up(&self, name: &str) -> Result<Status> {
         let name = checked_name(name)?;
-        if let Some(own) = records::own(&self.0.store.read()?)? {
-            return Err(Error::AlreadySetUp { name: own.name });
+        if let Some(name) = records::own_name(&self.0.store.read()?)? {
+            return Err(Error::AlreadySetUp { name });
         }
-        let keys = Keys::create(self.0.data_dir()).map_err(|error| Error::Folder { detail: error.to_string() })?;
+        let keys = Keys::create(self.0.data_dir()).map_err(|error| Error::Folder {
+            detail: error.to_string(),
+        })?;
         let certificate = Certificate::sign(&keys.identity, keys.device.id(), 1, Role::Main);
         let blog = Descriptor {
             kind: SpaceKind::Blog,
@@ -113,11 +124,11 @@ impl Node {
         self.0
             .store
             .write(move |txn| {
-                if let Some(own) = records::own(txn)? {
-                    return Ok(Some(own.name));
+                if let Some(name) = records::own_name(txn)? {
+                    return Ok(Some(name));
                 }
-                txn.create_space(spaces::described(&blog, Chain::root(), now))?;
-                records::put_own(txn, &row_name, &certificate)?;
+                txn.create_space(&spaces::described(&blog, Chain::root(), now))?;
+                records::set_own(txn, certificate, &row_name)?;
                 Ok(None)
             })
             .await?
@@ -139,16 +150,25 @@ impl Node {
             .0
             .store
             .write(move |txn| {
-                let mut own = records::own(txn)?.ok_or(store::Error::Closed)?;
+                let mut own = txn.own_device()?.ok_or(store::Error::Closed)?;
                 own.name.clone_from(&name);
-                records::put_own(txn, &own.name, &own.certificate)?;
+                txn.put_own_device(&own)?;
                 let mut written = Vec::new();
                 for space in txn.spaces()? {
-                    if txn.frontier(space.id, keys.device.id())?.is_some_and(|feed| feed.base > 0) {
-                        written.push(spaces::append(txn, &keys, space.id, now, &Body::Profile { name: &name })?);
+                    if txn
+                        .frontier(space.id, keys.device.id())?
+                        .is_some_and(|feed| feed.base > 0)
+                    {
+                        written.push(spaces::append(
+                            txn,
+                            &keys,
+                            space.id,
+                            now,
+                            &Body::Profile { name: &name },
+                        )?);
                     }
                 }
-                txn.set_name_from_card(keys.identity.id(), &name)?;
+                txn.set_name(keys.identity.id(), &name, now)?;
                 Ok(written)
             })
             .await?;
@@ -166,16 +186,46 @@ impl Node {
     pub fn status(&self) -> Result<Status> {
         let snapshot = self.0.store.read()?;
         let keys = self.0.keys();
-        let identity = keys.as_ref().map(|keys| self.person(&snapshot, keys.identity.id())).transpose()?;
-        let online: std::collections::BTreeSet<_> = self.0.meetings().values().map(|meeting| meeting.contact).collect();
-        let mut counts = Counts { online: online.len() as u64, disk_bytes: self.0.store.disk_bytes(), ..Counts::default() };
-        counts.contacts = records::contacts(&snapshot)?.values().filter(|contact| contact.state == records::ContactState::Ready).count() as u64;
+        let identity = keys
+            .as_ref()
+            .map(|keys| self.person(&snapshot, keys.identity.id()))
+            .transpose()?;
+        let online: std::collections::BTreeSet<_> = self
+            .0
+            .meetings()
+            .values()
+            .map(|meeting| meeting.contact)
+            .collect();
+        let mut counts = Counts {
+            online: online.len() as u64,
+            disk_bytes: self.disk_bytes(),
+            ..Counts::default()
+        };
+        counts.contacts = snapshot
+            .contacts()?
+            .iter()
+            .filter(|(_, contact)| contact.state == ContactState::Ready)
+            .count() as u64;
         for space in snapshot.spaces()? {
             counts.spaces += 1;
             counts.entries += space.counts.entries;
             counts.unread += space.counts.unread;
         }
-        Ok(Status { version: env!("CARGO_PKG_VERSION"), identity, device: keys.map(|keys| keys.device.id()), links: self.links()?, counts })
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION"),
+            identity,
+            device: keys.map(|keys| keys.device.id()),
+            links: self.links()?,
+            counts,
+        })
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.0
+            .store
+            .path()
+            .and_then(|path| std::fs::metadata(path).ok())
+            .map_or(0, |file| file.len())
     }
 
     /// Events after `after`, or those from now on. Begins with [`EventKind::Reset`] when `after` is too old.
@@ -191,16 +241,36 @@ impl Node {
     pub fn links(&self) -> Result<Vec<LinkStatus>> {
         let snapshot = self.0.store.read()?;
         let internet = self.0.internet(&snapshot)?;
-        let addrs = self.0.links().map(|links| links.addrs()).unwrap_or_default();
+        let addrs = self
+            .0
+            .links()
+            .map(|links| links.addrs())
+            .unwrap_or_default();
         let reached = |kind: LinkKind| {
             let meetings = self.0.meetings();
-            let contacts: std::collections::BTreeSet<_> =
-                meetings.values().filter(|meeting| meeting.link_kind() == Some(kind)).map(|meeting| meeting.contact).collect();
+            let contacts: std::collections::BTreeSet<_> = meetings
+                .values()
+                .filter(|meeting| meeting.link_kind() == Some(kind))
+                .map(|meeting| meeting.contact)
+                .collect();
             contacts.len() as u64
         };
-        let of_kind = |kind: links::PathKind| addrs.iter().filter(|addr| links::address::kind(addr.ip()) == kind).copied().collect::<Vec<_>>();
+        let of_kind = |kind: links::PathKind| {
+            addrs
+                .iter()
+                .filter(|addr| links::address::kind(addr.ip()) == kind)
+                .copied()
+                .collect::<Vec<_>>()
+        };
         let fixed = self.0.config.links.internet_fixed;
-        let status = |kind, on, state: &str, addrs, fixed_by_file| LinkStatus { kind, on, state: state.into(), addrs, contacts: reached(kind), fixed_by_file };
+        let status = |kind, on, state: &str, addrs, fixed_by_file| LinkStatus {
+            kind,
+            on,
+            state: state.into(),
+            addrs,
+            contacts: reached(kind),
+            fixed_by_file,
+        };
         let lan = of_kind(links::PathKind::Lan);
         let lan_state = if lan.is_empty() {
             "no address on a local network"
@@ -208,17 +278,41 @@ impl Node {
             "listening; contacts are dialled where they were last"
         };
         Ok(vec![
-            status(LinkKind::Loopback, true, "nodes on this machine", of_kind(links::PathKind::Loopback), true),
+            status(
+                LinkKind::Loopback,
+                true,
+                "nodes on this machine",
+                of_kind(links::PathKind::Loopback),
+                true,
+            ),
             status(LinkKind::Lan, !lan.is_empty(), lan_state, lan, true),
             match internet {
-                Internet::Off => status(LinkKind::Internet, false, "off: nothing outside the local network is asked or told anything", Vec::new(), fixed),
-                Internet::Direct | Internet::Relay => {
-                    status(LinkKind::Internet, true, "direct connections", of_kind(links::PathKind::Internet), fixed)
-                }
+                Internet::Off => status(
+                    LinkKind::Internet,
+                    false,
+                    "off: nothing outside the local network is asked or told anything",
+                    Vec::new(),
+                    fixed,
+                ),
+                Internet::Direct | Internet::Relay => status(
+                    LinkKind::Internet,
+                    true,
+                    "direct connections",
+                    of_kind(links::PathKind::Internet),
+                    fixed,
+                ),
             },
             match internet {
-                Internet::Relay => status(LinkKind::Relay, true, "relays help where direct connections fail", Vec::new(), fixed),
-                Internet::Off | Internet::Direct => status(LinkKind::Relay, false, "off", Vec::new(), fixed),
+                Internet::Relay => status(
+                    LinkKind::Relay,
+                    true,
+                    "relays help where direct connections fail",
+                    Vec::new(),
+                    fixed,
+                ),
+                Internet::Off | Internet::Direct => {
+                    status(LinkKind::Relay, false, "off", Vec::new(), fixed)
+                }
             },
         ])
     }
@@ -229,14 +323,22 @@ impl Node {
     /// [`Error::Conflict`] where the settings file fixes it, [`Error::Links`].
     pub async fn set_internet(&self, internet: Internet) -> Result<()> {
         if self.0.config.links.internet_fixed {
-            return Err(Error::Conflict { detail: "the settings file sets [links] internet, which wins: change it there".into() });
+            return Err(Error::Conflict {
+                detail: "the settings file sets [links] internet, which wins: change it there"
+                    .into(),
+            });
         }
         let before = self.0.internet(&self.0.store.read()?)?;
         if before == internet {
             return Ok(());
         }
-        self.0.store.write(move |txn| records::set_internet(txn, internet)).await?;
-        let seed = files::endpoint_seed(self.0.data_dir()).map_err(|error| Error::Folder { detail: error.to_string() })?;
+        self.0
+            .store
+            .write(move |txn| records::set_internet(txn, internet))
+            .await?;
+        let seed = files::endpoint_seed(self.0.data_dir()).map_err(|error| Error::Folder {
+            detail: error.to_string(),
+        })?;
         self.0.open_links(&seed).await?;
         invites::reopen(&self.0).await?;
         self.0.events.emit(EventKind::Sync, About::default());
@@ -256,5 +358,11 @@ pub(crate) fn checked_name(name: &str) -> Result<String> {
     if text::is_line(name, NAME_CHARS_MAX) {
         return Ok(name.to_owned());
     }
-    Err(invalid("name", &format!("expected 1 to {NAME_CHARS_MAX} characters without line breaks, found {}", name.chars().count())))
+    Err(invalid(
+        "name",
+        &format!(
+            "expected 1 to {NAME_CHARS_MAX} characters without line breaks, found {}",
+            name.chars().count()
+        ),
+    ))
 }

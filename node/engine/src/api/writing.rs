@@ -16,7 +16,7 @@ use crate::{
     event::EventKind,
     events::About,
     files,
-    records::{self, ContactState},
+    records::ContactState,
     spaces::{self, Written},
     view::{Edit, PageQuery, Post, TopicPage},
 };
@@ -29,11 +29,18 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Invalid`].
-    pub async fn create_thread(&self, forum: SpaceId, title: &str, body: &str) -> Result<TopicPage> {
+    pub async fn create_thread(
+        &self,
+        forum: SpaceId,
+        title: &str,
+        body: &str,
+    ) -> Result<TopicPage> {
         self.0.ready()?;
         let (title, body) = (checked_title(title)?, checked_text(body)?);
         self.space_of_kind(forum, SpaceKind::Forum, "the forum")?;
-        let written = self.write(forum, move |_| Ok(Owned::Thread { title, text: body })).await?;
+        let written = self
+            .write(forum, move |_| Ok(Owned::Thread { title, text: body }))
+            .await?;
         self.topic(written.id, &PageQuery::default())
     }
 
@@ -46,16 +53,29 @@ impl Node {
         let body = checked_text(body)?;
         let (space, kind) = {
             let snapshot = self.0.store.read()?;
-            let topic_row = snapshot.topic(topic)?.ok_or(Error::NotFound { what: "the thread or article" })?;
+            let topic_row = snapshot.topic(topic)?.ok_or(Error::NotFound {
+                what: "the thread or article",
+            })?;
             if let Some(parent) = parent.filter(|parent| *parent != topic) {
                 let item = snapshot.item(parent)?.filter(|item| item.topic == topic);
-                item.ok_or_else(|| invalid("parent", "expected an entry of the same thread or article"))?;
+                item.ok_or_else(|| {
+                    invalid("parent", "expected an entry of the same thread or article")
+                })?;
             }
             (topic_row.space, topic_row.kind)
         };
         let parent = parent.filter(|parent| *parent != topic);
         let comment = kind == store::TopicKind::Article;
-        let written = self.write(space, move |_| Ok(Owned::Answer { comment, root: topic, text: body, parent })).await?;
+        let written = self
+            .write(space, move |_| {
+                Ok(Owned::Answer {
+                    comment,
+                    root: topic,
+                    text: body,
+                    parent,
+                })
+            })
+            .await?;
         self.entry(written.id)
     }
 
@@ -64,9 +84,21 @@ impl Node {
     /// # Errors
     /// [`Error::Invalid`].
     pub async fn publish(&self, title: &str, body: &str, tags: &[String]) -> Result<Post> {
-        let (title, body, tags) = (checked_title(title)?, checked_text(body)?, checked_tags(tags)?);
+        let (title, body, tags) = (
+            checked_title(title)?,
+            checked_text(body)?,
+            checked_tags(tags)?,
+        );
         let blog = self.own_blog()?;
-        let written = self.write(blog, move |_| Ok(Owned::Article { title, text: body, tags })).await?;
+        let written = self
+            .write(blog, move |_| {
+                Ok(Owned::Article {
+                    title,
+                    text: body,
+                    tags,
+                })
+            })
+            .await?;
         self.entry(written.id)
     }
 
@@ -77,12 +109,15 @@ impl Node {
     pub async fn reblog(&self, article: EntryId, note: &str) -> Result<Post> {
         let note = note.trim().replace("\r\n", "\n");
         if note.len() > TEXT_BYTES_MAX || note.contains('\0') {
-            return Err(invalid("note", &format!("expected at most {TEXT_BYTES_MAX} bytes")));
+            return Err(invalid(
+                "note",
+                &format!("expected at most {TEXT_BYTES_MAX} bytes"),
+            ));
         }
         let blog = self.own_blog()?;
         let written = self
             .write(blog, move |txn| {
-                let original = txn.quotable(article)?;
+                let original = txn.quote(article)?;
                 let original = original.ok_or_else(|| store::Error::Refused("this can't be reblogged: it is no article, or it was retracted or hasn't arrived".into()))?;
                 Ok(Owned::Reblog { note, original: Box::new(original) })
             })
@@ -94,7 +129,12 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Invalid`], [`Error::Conflict`] for one who isn't a contact yet.
-    pub async fn send_message(&self, contact: IdentityId, body: &str, parent: Option<EntryId>) -> Result<Post> {
+    pub async fn send_message(
+        &self,
+        contact: IdentityId,
+        body: &str,
+        parent: Option<EntryId>,
+    ) -> Result<Post> {
         self.0.ready()?;
         let body = checked_text(body)?;
         let space = {
@@ -102,11 +142,15 @@ impl Node {
             let space = self.conversation_space(&snapshot, contact)?;
             if let Some(parent) = parent {
                 let item = snapshot.item(parent)?.filter(|item| item.space == space);
-                item.ok_or_else(|| invalid("parent", "expected a message of the same conversation"))?;
+                item.ok_or_else(|| {
+                    invalid("parent", "expected a message of the same conversation")
+                })?;
             }
             space
         };
-        let written = self.write(space, move |_| Ok(Owned::Message { text: body, parent })).await?;
+        let written = self
+            .write(space, move |_| Ok(Owned::Message { text: body, parent }))
+            .await?;
         self.entry(written.id)
     }
 
@@ -118,17 +162,25 @@ impl Node {
     pub async fn edit(&self, id: EntryId, edit: Edit) -> Result<Post> {
         let before = self.own_entry(id)?;
         if before.retracted {
-            return Err(Error::Conflict { detail: "it was retracted: there is nothing left to edit".into() });
+            return Err(Error::Conflict {
+                detail: "it was retracted: there is nothing left to edit".into(),
+            });
         }
         let article = before.title.is_some() && self.is_blog(before.space)?;
         let title = edit.title.as_deref().map(checked_title).transpose()?;
         let body = edit.body.as_deref().map(checked_text).transpose()?;
         let tags = edit.tags.as_deref().map(checked_tags).transpose()?;
         if title.is_some() && before.title.is_none() {
-            return Err(invalid("title", "only the first post of a thread and an article have a title"));
+            return Err(invalid(
+                "title",
+                "only the first post of a thread and an article have a title",
+            ));
         }
         if before.reblog.is_some() && (title.is_some() || tags.is_some()) {
-            return Err(invalid("title", "of a reblog only the own note can be edited"));
+            return Err(invalid(
+                "title",
+                "of a reblog only the own note can be edited",
+            ));
         }
         if tags.is_some() && !article {
             return Err(invalid("tags", "only an article has tags"));
@@ -138,14 +190,25 @@ impl Node {
         }
         let created = before.created_ms;
         let whole = article && before.reblog.is_none();
-        let (old_title, old_body, old_tags) = (before.title.unwrap_or_default(), before.body, before.tags);
+        let (old_title, old_body, old_tags) =
+            (before.title.unwrap_or_default(), before.body, before.tags);
         self.write(before.space, move |_| {
             Ok(if whole {
                 // The whole article is signed anew, so that its newest version can be reblogged.
                 let (title, text) = (title.unwrap_or(old_title), body.unwrap_or(old_body));
-                Owned::ArticleEdit { target: id, title, text, tags: tags.unwrap_or(old_tags), created }
+                Owned::ArticleEdit {
+                    target: id,
+                    title,
+                    text,
+                    tags: tags.unwrap_or(old_tags),
+                    created,
+                }
             } else {
-                Owned::Edit { target: id, title, text: body }
+                Owned::Edit {
+                    target: id,
+                    title,
+                    text: body,
+                }
             })
         })
         .await?;
@@ -159,7 +222,8 @@ impl Node {
     pub async fn retract(&self, id: EntryId) -> Result<Post> {
         let before = self.own_entry(id)?;
         if !before.retracted {
-            self.write(before.space, move |_| Ok(Owned::Retract { target: id })).await?;
+            self.write(before.space, move |_| Ok(Owned::Retract { target: id }))
+                .await?;
         }
         self.entry(id)
     }
@@ -171,17 +235,33 @@ impl Node {
     pub async fn react(&self, id: EntryId, emoji: &str, on: bool) -> Result<Post> {
         let emoji = emoji.trim().to_owned();
         if !text::is_line(&emoji, REACTION_CHARS_MAX) {
-            return Err(invalid("emoji", &format!("expected 1 to {REACTION_CHARS_MAX} characters")));
+            return Err(invalid(
+                "emoji",
+                &format!("expected 1 to {REACTION_CHARS_MAX} characters"),
+            ));
         }
         let before = self.entry(id)?;
-        let given = before.reactions.iter().any(|reaction| reaction.own && reaction.emoji == emoji);
+        let given = before
+            .reactions
+            .iter()
+            .any(|reaction| reaction.own && reaction.emoji == emoji);
         if given != on {
             if before.retracted {
-                return Err(Error::Conflict { detail: "it was retracted".into() });
+                return Err(Error::Conflict {
+                    detail: "it was retracted".into(),
+                });
             }
             let mut salt = [0; 8];
             files::fill_random(&mut salt);
-            self.write(before.space, move |_| Ok(Owned::Reaction { target: id, emoji, on, salt })).await?;
+            self.write(before.space, move |_| {
+                Ok(Owned::Reaction {
+                    target: id,
+                    emoji,
+                    on,
+                    salt,
+                })
+            })
+            .await?;
         }
         self.entry(id)
     }
@@ -216,9 +296,15 @@ impl Node {
     /// [`Error::NotFound`].
     pub async fn mark_topic_read(&self, topic: EntryId) -> Result<()> {
         self.0.ready()?;
-        let row = self.0.store.read()?.topic(topic)?.ok_or(Error::NotFound { what: "the thread or article" })?;
-        self.0.store.write(move |txn| txn.mark_topic_read(topic)).await?;
-        self.tell_marked(vec![row.space]);
+        let row = self.0.store.read()?.topic(topic)?.ok_or(Error::NotFound {
+            what: "the thread or article",
+        })?;
+        let marked = self
+            .0
+            .store
+            .write(move |txn| txn.mark_topic_read(row.number))
+            .await?;
+        self.tell_marked(marked);
         Ok(())
     }
 
@@ -228,14 +314,30 @@ impl Node {
     /// [`Error::NotFound`].
     pub async fn mark_space_read(&self, space: SpaceId) -> Result<()> {
         self.0.ready()?;
-        self.0.store.read()?.space(space)?.ok_or(Error::NotFound { what: "the space" })?;
-        self.0.store.write(move |txn| txn.mark_space_read(space)).await?;
-        self.tell_marked(vec![space]);
+        self.0
+            .store
+            .read()?
+            .space(space)?
+            .ok_or(Error::NotFound { what: "the space" })?;
+        let changed = self
+            .0
+            .store
+            .write(move |txn| txn.mark_space_read(space))
+            .await?;
+        self.tell_marked(changed.then_some(space));
         Ok(())
     }
 
-    fn tell_marked(&self, spaces: Vec<SpaceId>) {
-        let about = |space| (EventKind::Sync, About { space: Some(space), ..About::default() });
+    fn tell_marked(&self, spaces: impl IntoIterator<Item = SpaceId>) {
+        let about = |space| {
+            (
+                EventKind::Sync,
+                About {
+                    space: Some(space),
+                    ..About::default()
+                },
+            )
+        };
         self.0.events.emit_all(spaces.into_iter().map(about));
     }
 
@@ -251,7 +353,9 @@ impl Node {
             .store
             .write(move |txn| {
                 let owned = body(txn)?;
-                owned.with(&keys.device, now, |body| spaces::append(txn, &keys, space, now, body))
+                owned.with(&keys.device, now, |body| {
+                    spaces::append(txn, &keys, space, now, body)
+                })
             })
             .await?;
         self.0.tell_written(&written);
@@ -260,82 +364,211 @@ impl Node {
 
     fn own_blog(&self) -> Result<SpaceId> {
         let keys = self.0.ready()?;
-        let blog = spaces::own_blog(&*self.0.store.read()?, keys.identity.id())?;
-        blog.map(|blog| blog.id).ok_or(Error::NotFound { what: "the own blog" })
+        let blog = spaces::own_blog(&self.0.store.read()?, keys.identity.id())?;
+        blog.map(|blog| blog.id).ok_or(Error::NotFound {
+            what: "the own blog",
+        })
     }
 
     fn is_blog(&self, space: SpaceId) -> Result<bool> {
-        Ok(self.0.store.read()?.space(space)?.is_some_and(|space| space.kind == SpaceKind::Blog))
+        Ok(self
+            .0
+            .store
+            .read()?
+            .space(space)?
+            .is_some_and(|space| space.kind == SpaceKind::Blog))
     }
 
     fn space_of_kind(&self, id: SpaceId, kind: SpaceKind, what: &'static str) -> Result<()> {
         let space = self.0.store.read()?.space(id)?;
-        space.filter(|space| space.kind == kind).map(|_| ()).ok_or(Error::NotFound { what })
+        space
+            .filter(|space| space.kind == kind)
+            .map(|_| ())
+            .ok_or(Error::NotFound { what })
     }
 
     fn own_entry(&self, id: EntryId) -> Result<Post> {
         let post = self.entry(id)?;
-        if post.own { Ok(post) } else { Err(Error::NotAllowed { detail: "it is somebody else's".into() }) }
+        if post.own {
+            Ok(post)
+        } else {
+            Err(Error::NotAllowed {
+                detail: "it is somebody else's".into(),
+            })
+        }
     }
 
     /// The space of the conversation with a contact.
-    pub(crate) fn conversation_space(&self, snapshot: &store::Snapshot, contact: IdentityId) -> Result<SpaceId> {
-        let row = records::contact(snapshot, contact)?.ok_or(Error::NotFound { what: "the contact" })?;
-        match row.secret {
-            Some(secret) if row.state == ContactState::Ready => Ok(proto::space::conversation_id(&secret.0)),
-            _ => Err(Error::Conflict { detail: "this contact hasn't been accepted by both sides yet".into() }),
+    pub(crate) fn conversation_space(
+        &self,
+        snapshot: &store::Snapshot,
+        contact: IdentityId,
+    ) -> Result<SpaceId> {
+        let row = snapshot.contact(&contact)?.ok_or(Error::NotFound {
+            what: "the contact",
+        })?;
+        match row.pair_secret {
+            Some(secret) if row.state == ContactState::Ready => {
+                Ok(proto::space::conversation_id(&secret.0))
+            }
+            _ => Err(Error::Conflict {
+                detail: "this contact hasn't been accepted by both sides yet".into(),
+            }),
         }
     }
 }
 
 /// A body to be written, with its texts.
 enum Owned {
-    Thread { title: String, text: String },
-    Answer { comment: bool, root: EntryId, text: String, parent: Option<EntryId> },
-    Article { title: String, text: String, tags: Vec<String> },
-    ArticleEdit { target: EntryId, title: String, text: String, tags: Vec<String>, created: Millis },
-    Reblog { note: String, original: Box<store::Original> },
-    Edit { target: EntryId, title: Option<String>, text: Option<String> },
-    Retract { target: EntryId },
-    Reaction { target: EntryId, emoji: String, on: bool, salt: [u8; 8] },
-    Message { text: String, parent: Option<EntryId> },
+    Thread {
+        title: String,
+        text: String,
+    },
+    Answer {
+        comment: bool,
+        root: EntryId,
+        text: String,
+        parent: Option<EntryId>,
+    },
+    Article {
+        title: String,
+        text: String,
+        tags: Vec<String>,
+    },
+    ArticleEdit {
+        target: EntryId,
+        title: String,
+        text: String,
+        tags: Vec<String>,
+        created: Millis,
+    },
+    Reblog {
+        note: String,
+        original: Box<store::Quote>,
+    },
+    Edit {
+        target: EntryId,
+        title: Option<String>,
+        text: Option<String>,
+    },
+    Retract {
+        target: EntryId,
+    },
+    Reaction {
+        target: EntryId,
+        emoji: String,
+        on: bool,
+        salt: [u8; 8],
+    },
+    Message {
+        text: String,
+        parent: Option<EntryId>,
+    },
 }
 
 impl Owned {
     fn with<R>(&self, key: &DeviceKey, now: Millis, write: impl FnOnce(&Body<'_>) -> R) -> R {
         match self {
             Self::Thread { title, text } => write(&Body::Thread { title, text }),
-            Self::Answer { comment, root, text, parent } => {
-                let answer = Answer { root: *root, text, parent: *parent };
-                write(&if *comment { Body::Comment(answer) } else { Body::Reply(answer) })
+            Self::Answer {
+                comment,
+                root,
+                text,
+                parent,
+            } => {
+                let answer = Answer {
+                    root: *root,
+                    text,
+                    parent: *parent,
+                };
+                write(&if *comment {
+                    Body::Comment(answer)
+                } else {
+                    Body::Reply(answer)
+                })
             }
             Self::Article { title, text, tags } => {
                 let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-                let quote = Quotable { title, text, tags: tags.clone(), created: now }.sign(key);
-                write(&Body::Article { title, text, tags, quote })
+                let quote = Quotable {
+                    title,
+                    text,
+                    tags: tags.clone(),
+                    created: now,
+                }
+                .sign(key);
+                write(&Body::Article {
+                    title,
+                    text,
+                    tags,
+                    quote,
+                })
             }
-            Self::ArticleEdit { target, title, text, tags, created } => {
+            Self::ArticleEdit {
+                target,
+                title,
+                text,
+                tags,
+                created,
+            } => {
                 let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-                let quote = Quotable { title, text, tags: tags.clone(), created: *created }.sign(key);
-                write(&Body::Edit { target: *target, title: Some(title), text: Some(text), tags: Some(tags), quote: Some(quote) })
+                let quote = Quotable {
+                    title,
+                    text,
+                    tags: tags.clone(),
+                    created: *created,
+                }
+                .sign(key);
+                write(&Body::Edit {
+                    target: *target,
+                    title: Some(title),
+                    text: Some(text),
+                    tags: Some(tags),
+                    quote: Some(quote),
+                })
             }
             Self::Reblog { note, original } => {
                 let tags = original.tags.iter().map(String::as_str).collect();
-                let quotable = Quotable { title: &original.title, text: &original.text, tags, created: original.created };
+                let quotable = Quotable {
+                    title: &original.title,
+                    text: &original.text,
+                    tags,
+                    created: original.created,
+                };
                 write(&Body::Reblog(Box::new(Reblog {
                     note,
                     original: quotable,
-                    quote: original.quote,
+                    quote: original.signature,
                     certificate: original.certificate.clone(),
                     name: &original.name,
                 })))
             }
-            Self::Edit { target, title, text } => {
-                write(&Body::Edit { target: *target, title: title.as_deref(), text: text.as_deref(), tags: None, quote: None })
-            }
+            Self::Edit {
+                target,
+                title,
+                text,
+            } => write(&Body::Edit {
+                target: *target,
+                title: title.as_deref(),
+                text: text.as_deref(),
+                tags: None,
+                quote: None,
+            }),
             Self::Retract { target } => write(&Body::Retract { target: *target }),
-            Self::Reaction { target, emoji, on, salt } => write(&Body::Reaction { target: *target, emoji, on: *on, salt: *salt }),
-            Self::Message { text, parent } => write(&Body::Message { text, parent: *parent }),
+            Self::Reaction {
+                target,
+                emoji,
+                on,
+                salt,
+            } => write(&Body::Reaction {
+                target: *target,
+                emoji,
+                on: *on,
+                salt: *salt,
+            }),
+            Self::Message { text, parent } => write(&Body::Message {
+                text,
+                parent: *parent,
+            }),
         }
     }
 }
@@ -346,7 +579,10 @@ fn checked_title(title: &str) -> Result<String> {
         return Ok(title.to_owned());
     }
     let found = title.chars().count();
-    Err(invalid("title", &format!("expected 1 to {TITLE_CHARS_MAX} characters without line breaks, found {found}")))
+    Err(invalid(
+        "title",
+        &format!("expected 1 to {TITLE_CHARS_MAX} characters without line breaks, found {found}"),
+    ))
 }
 
 /// Browsers send line ends as CR LF; texts keep LF.
@@ -355,21 +591,37 @@ fn checked_text(body: &str) -> Result<String> {
     if text::is_body(&body, TEXT_BYTES_MAX) {
         return Ok(body);
     }
-    Err(invalid("body", &format!("expected a text of at most {TEXT_BYTES_MAX} bytes that isn't empty, found {} bytes", body.len())))
+    Err(invalid(
+        "body",
+        &format!(
+            "expected a text of at most {TEXT_BYTES_MAX} bytes that isn't empty, found {} bytes",
+            body.len()
+        ),
+    ))
 }
 
 fn checked_tags(tags: &[String]) -> Result<Vec<String>> {
     let mut checked: Vec<String> = Vec::new();
-    for tag in tags.iter().map(|tag| tag.trim().trim_start_matches('#').to_lowercase()).filter(|tag| !tag.is_empty()) {
+    for tag in tags
+        .iter()
+        .map(|tag| tag.trim().trim_start_matches('#').to_lowercase())
+        .filter(|tag| !tag.is_empty())
+    {
         if !text::is_line(&tag, TAG_CHARS_MAX) {
-            return Err(invalid("tags", &format!("expected tags of at most {TAG_CHARS_MAX} characters without line breaks")));
+            return Err(invalid(
+                "tags",
+                &format!("expected tags of at most {TAG_CHARS_MAX} characters without line breaks"),
+            ));
         }
         if !checked.contains(&tag) {
             checked.push(tag);
         }
     }
     if checked.len() > TAGS_MAX {
-        return Err(invalid("tags", &format!("expected at most {TAGS_MAX} tags, found {}", checked.len())));
+        return Err(invalid(
+            "tags",
+            &format!("expected at most {TAGS_MAX} tags, found {}", checked.len()),
+        ));
     }
     Ok(checked)
 }
