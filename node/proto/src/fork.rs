@@ -229,26 +229,4 @@ impl ForkProof {
         run.signatures.push((last, branch.signature));
         true
     }
-
-    /// The proof of a lower fork, where the own chain ends just below this one and has no
-    /// signature of its own above `seq`: `own` are its headers from `seq` on, which this proof's
-    /// first branch continues to a signature. `None` where they don't lead here.
-    #[must_use]
-    pub fn lower(
-        &self,
-        (space, device): (SpaceId, DeviceId),
-        backlink: EntryId,
-        own: &[Header],
-        theirs: Branch,
-    ) -> Option<Self> {
-        let [continued, _] = &self.branches;
-        let (first, last) = (own.first()?, own.last()?);
-        if last.seq.checked_add(1) != Some(self.seq) || last.id() != self.backlink {
-            return None;
-        }
-        let mut branch = Branch::new(own.iter(), continued.signature);
-        branch.links.extend_from_slice(&continued.links);
-        let proof = Self::new(space, device, first.seq, backlink, branch, theirs);
-        proof.holds(space, device).then_some(proof)
-    }
 }

@@ -364,13 +364,12 @@ pub fn verify_tail_chunk(
     Ok(run.backlink)
 }
 
-/// Checks a fork proof for a feed. Whoever holds the entry before the fork must also see that it
-/// is the one that the proof names: if it isn't, the author forked further down too, and only
-/// that lower fork may be taken.
+/// Checks a fork proof for a feed. Of several that hold, the one with the lowest place wins, then
+/// the one with the lowest backlink. Where the entry before the fork isn't the one that the proof
+/// names, another branch is held: it is dropped, and the one that the proof leads to fetched anew.
 ///
 /// # Errors
-/// [`Reject::ForkProof`], [`Reject::ForkOfUnknownFeed`], and [`Reject::OtherBranch`] where `facts`
-/// already show that the proof is about another branch.
+/// [`Reject::ForkProof`], [`Reject::ForkOfUnknownFeed`].
 pub fn verify_fork(
     space: &SpaceContext,
     facts: &FeedFacts,
@@ -380,15 +379,11 @@ pub fn verify_fork(
     if facts.head.next == 0 {
         return Err(Reject::ForkOfUnknownFeed);
     }
-    if !proof.holds(space.id, facts.device) {
-        return Err(Reject::ForkProof);
+    if proof.holds(space.id, facts.device) {
+        Ok(proof)
+    } else {
+        Err(Reject::ForkProof)
     }
-    if proof.seq == facts.head.next && proof.backlink != facts.head.top {
-        return Err(Reject::OtherBranch {
-            seq: proof.seq.saturating_sub(1),
-        });
-    }
-    Ok(proof)
 }
 
 /// Where to begin asking again when two chains differ below `start`: just behind the checkpoint before it.

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::{FeedFacts, Reject, ends::Ends};
 use crate::{
     body::Body,
     entry::{Head, Header},
@@ -112,38 +111,6 @@ impl VerifiedRun {
         self.start = head.next;
         self.backlink = head.top;
         (!self.items.is_empty()).then_some(self)
-    }
-
-    /// Holds this run against what is known by now, which may be more than when it was checked:
-    /// without the entries that are known already, and without those above a fork or a revocation
-    /// that was learnt meanwhile. `None` where nothing new is left.
-    ///
-    /// # Errors
-    /// [`Reject::Gap`], [`Reject::OtherBranch`], [`Reject::BeyondFork`], [`Reject::BeyondRevocation`].
-    pub fn within(mut self, facts: &FeedFacts) -> Result<Option<Self>, Reject> {
-        let head = facts.head;
-        if self.start > head.next {
-            return Err(Reject::Gap {
-                expected: head.next,
-                found: self.start,
-            });
-        }
-        if self.head.next <= head.next {
-            return Ok(None);
-        }
-        let ends = Ends::of(facts);
-        let kept = ends.keep(head.next, self.start, &self.items, |item| item.id)?;
-        self.items.truncate(kept);
-        let end = self.start.saturating_add(self.items.len() as u64);
-        self.signatures.retain(|(seq, _)| *seq < end);
-        let mut run = self.after(&head).ok_or(Reject::OtherBranch {
-            seq: head.next.saturating_sub(1),
-        })?;
-        run.head = run
-            .items
-            .iter()
-            .fold(head, |head, item| head.after(item.id, item.body_len));
-        Ok(Some(run))
     }
 }
 
