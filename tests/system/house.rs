@@ -22,6 +22,9 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     ("migrations", "migrations", &[]),
 ];
 
+/// What the figures need beside the program: they fill a node's database without the engine.
+const FOR_FIGURES: (&str, &[&str]) = ("waymeet", &["proto", "store"]);
+
 /// All that the core stands on.
 const UNDER_PROTO: &[&str] = &[
     "blake3",
@@ -107,7 +110,12 @@ fn each_crate_names_only_those_that_it_may() {
             .into_iter()
             .filter_map(|(name, ours)| ours.then_some(name))
             .collect();
-        let allowed: BTreeSet<_> = allowed.iter().map(|&name| name.to_owned()).collect();
+        let mut allowed: BTreeSet<_> = allowed.iter().map(|&name| name.to_owned()).collect();
+        if *name == FOR_FIGURES.0 {
+            let built: BTreeSet<_> = direct(name, "normal,build").into_keys().collect();
+            assert!(FOR_FIGURES.1.iter().all(|&figure| !built.contains(figure)));
+            allowed.extend(FOR_FIGURES.1.iter().map(|&figure| figure.to_owned()));
+        }
         assert_eq!(ours, allowed, "{name}");
     }
 }

@@ -1,0 +1,175 @@
+//! Which parts run, and how large.
+
+use std::path::PathBuf;
+
+pub(crate) const HELP: &str = "\
+cargo bench --bench figures -- [PART]... [--NAME VALUE]...
+
+Parts (all when none is named):
+  floor       the database alone: inserting the bytes of the entries
+  catch-up    a full node fills an empty one
+  live        from the answer at one node to the event at another, and over a third
+  meeting     bytes of a meeting with nothing new
+  page        a thread's page at a node that holds many entries, and its start
+  idle        memory, processor time and the start of a node with a contact
+  kill        kill -9 at random moments while both sides write
+  real-input  crates' documents as articles, fortunes as threads, on three nodes
+
+Sizes:
+  --entries N    entries held where many are held (100000)
+  --runs N       catch-ups, each into a new node; the median is shown (3)
+  --samples N    live entries, one after the other (300)
+  --requests N   requests of a page (200)
+  --idle-s N     seconds of idleness (30)
+  --starts N     starts of a node (21)
+  --rounds N     kills (200)
+  --seed N       of the random choices; printed (1)
+  --files N      files that become articles (300)
+  --crates PATH  folder with a folder for each crate (below CARGO_HOME)
+  --fortunes PATH  folder with texts separated by lines of % (/usr/share/games/fortunes)";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Floor,
+    CatchUp,
+    Live,
+    Meeting,
+    Page,
+    Idle,
+    Kill,
+    RealInput,
+}
+
+impl Part {
+    const ALL: [Self; 8] = [
+        Self::Floor,
+        Self::CatchUp,
+        Self::Live,
+        Self::Meeting,
+        Self::Page,
+        Self::Idle,
+        Self::Kill,
+        Self::RealInput,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::CatchUp => "catch-up",
+            Self::Live => "live",
+            Self::Meeting => "meeting",
+            Self::Page => "page",
+            Self::Idle => "idle",
+            Self::Kill => "kill",
+            Self::RealInput => "real-input",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Args {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) entries: usize,
+    pub(crate) runs: usize,
+    pub(crate) samples: usize,
+    pub(crate) requests: usize,
+    pub(crate) idle_s: u64,
+    pub(crate) starts: usize,
+    pub(crate) rounds: usize,
+    pub(crate) seed: u64,
+    pub(crate) files: usize,
+    pub(crate) crates: Option<PathBuf>,
+    pub(crate) fortunes: PathBuf,
+}
+
+impl Args {
+    /// `None` when help is asked for.
+    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut args = Self {
+            parts: Vec::new(),
+            entries: 100_000,
+            runs: 3,
+            samples: 300,
+            requests: 200,
+            idle_s: 30,
+            starts: 21,
+            rounds: 200,
+            seed: 1,
+            files: 300,
+            crates: None,
+            fortunes: PathBuf::from("/usr/share/games/fortunes"),
+        };
+        let mut words = words.into_iter();
+        while let Some(word) = words.next() {
+            if word == "--help" || word == "-h" {
+                return Ok(None);
+            }
+            // Cargo adds this one.
+            if word == "--bench" {
+                continue;
+            }
+            if let Some(name) = word.strip_prefix("--") {
+                let value = words
+                    .next()
+                    .ok_or_else(|| format!("expected a value after --{name}"))?;
+                args.set(name, &value)?;
+                continue;
+            }
+            let part = Part::ALL.into_iter().find(|part| part.name() == word);
+            args.parts
+                .push(part.ok_or_else(|| format!("expected a part, found {word:?}"))?);
+        }
+        if args.parts.is_empty() {
+            args.parts = Part::ALL.to_vec();
+        }
+        Ok(Some(args))
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let number = || {
+            value
+                .replace(['_', ','], "")
+                .parse::<usize>()
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or_else(|| format!("expected a number above 0 for --{name}, found {value:?}"))
+        };
+        match name {
+            "entries" => self.entries = number()?,
+            "runs" => self.runs = number()?,
+            "samples" => self.samples = number()?,
+            "requests" => self.requests = number()?,
+            "idle-s" => self.idle_s = number()? as u64,
+            "starts" => self.starts = number()?,
+            "rounds" => self.rounds = number()?,
+            "seed" => self.seed = number()? as u64,
+            "files" => self.files = number()?,
+            "crates" => self.crates = Some(PathBuf::from(value)),
+            "fortunes" => self.fortunes = PathBuf::from(value),
+            _ => return Err(format!("expected one of the options below, found --{name}")),
+        }
+        Ok(())
+    }
+}
+
+/// Random choices that a seed repeats (SplitMix64, Steele and others 2014).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`, which is above 0 and small.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}

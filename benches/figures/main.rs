@@ -1,0 +1,78 @@
+//! The figures: what the real program costs, measured from outside.
+//!
+//! Every part starts nodes of its own as separate processes on temporary folders, over loopback
+//! only, drives them through the JSON API and ends them again. `cargo bench --bench figures` runs
+//! all parts and prints one table; `-- --help` lists the parts and their sizes. What the figures
+//! mean, and what was found, stands in `docs/PERFORMANCE.md`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
+mod args;
+mod catch_up;
+mod filled;
+mod floor;
+mod idle;
+mod kept;
+mod kill;
+mod live;
+mod machine;
+mod meeting;
+mod page;
+mod process;
+mod real_input;
+mod table;
+
+/// The nodes and the API as the whole-system tests use them.
+#[allow(dead_code, unused_imports)]
+#[path = "../../tests/system/harness/mod.rs"]
+mod harness;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use args::{Args, Part};
+use table::Table;
+
+fn main() {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(Some(args)) => args,
+        Ok(None) => return println!("{}", args::HELP),
+        Err(error) => {
+            eprintln!("{error}\n\n{}", args::HELP);
+            std::process::exit(2);
+        }
+    };
+    let mut table = Table::default();
+    for part in &args.parts {
+        eprintln!("--- {}", part.name());
+        let mut figures = Table::default();
+        let done = catch_unwind(AssertUnwindSafe(|| run(*part, &args, &mut figures)));
+        table.append(figures);
+        if done.is_err() {
+            table.failed(part.name());
+        }
+    }
+    println!("\n{}\n{table}", machine::describe());
+    if table.has_failed() {
+        std::process::exit(1);
+    }
+}
+
+fn run(part: Part, args: &Args, table: &mut Table) {
+    match part {
+        Part::Floor => floor::run(args, table),
+        Part::CatchUp => catch_up::run(args, table),
+        Part::Live => live::run(args, table),
+        Part::Meeting => meeting::run(args, table),
+        Part::Page => page::run(args, table),
+        Part::Idle => idle::run(args, table),
+        Part::Kill => kill::run(args, table),
+        Part::RealInput => real_input::run(args, table),
+    }
+}
