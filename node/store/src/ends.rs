@@ -101,10 +101,11 @@ impl Txn<'_> {
         if !proof.holds(space, device) {
             return Ok(Comparison::Known);
         }
-        if self.keep_fork(&mut work, feed, &proof)? {
-            self.apply_ends(&mut work, feed)?;
-            work.finish(self)?;
-        }
+        // Also where the fork is known: under a revocation the branch that is held may be the wrong
+        // one as long as it doesn't reach the last good entry.
+        self.keep_fork(&mut work, feed, &proof)?;
+        self.apply_ends(&mut work, feed)?;
+        work.finish(self)?;
         Ok(comparison)
     }
 

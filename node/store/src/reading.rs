@@ -14,7 +14,7 @@ use crate::{
     project::{is_doubtful, known_body},
     relations::Reaction,
     roles::{CONVERSATION_ROOT, Role, role_in},
-    rows::{FeedRow, TopicKind, TopicRow},
+    rows::{FeedRow, TopicKind, TopicRow, load},
     segment::Loaded,
     tables::{Source, Table},
     view::View,
@@ -432,7 +432,9 @@ impl<S: Source> View<S> {
             Some((first, _)) => self.back(&low, Bound::Excluded(first), limit)?,
             None => None,
         };
-        let row = self.known_topic(topic.0)?;
+        let Some(row) = load::<TopicRow>(&self.0, &topic.0.to_be_bytes())? else {
+            return Ok(empty());
+        };
         let rows: Vec<Row<'_>> = keys
             .into_iter()
             .map(|(key, value)| Row {
@@ -483,7 +485,9 @@ impl<S: Source> View<S> {
     /// # Errors
     /// The database's.
     pub fn first_unread(&self, topic: TopicNumber) -> Result<Option<(EntryId, Cursor)>> {
-        let row = self.known_topic(topic.0)?;
+        let Some(row) = load::<TopicRow>(&self.0, &topic.0.to_be_bytes())? else {
+            return Ok(None);
+        };
         let mut left = row.unread();
         let (low, high) = (ItemKey::lowest(topic.0), ItemKey::highest(topic.0));
         let mut first = None;

@@ -1,0 +1,303 @@
+//! People, their devices, and nodes that exchange entries as meetings do.
+
+use std::{collections::BTreeMap, future::Future};
+
+use proto::{
+    DeviceId, EntryId, IdentityId, Millis, SpaceId,
+    admission::{Certificate, Chain, Role},
+    body::{Answer, Body, Genesis, Quotable, Revocation},
+    keys::{DeviceKey, IdentityKey},
+    space::{Descriptor, SpaceKind},
+    verify::{Comparison, Outcome, Reject, verify_run},
+};
+use store::{Appended, Error, ImportError, Imported, SpaceRecord, Store, Txn};
+
+/// A time after the earliest that a clock may show.
+pub const T0: u64 = 1_790_000_000_000;
+
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+/// Runs a change and waits until it is durable.
+pub fn write<R: Send + 'static>(
+    store: &Store,
+    change: impl FnOnce(&mut Txn<'_>) -> Result<R, Error> + Send + 'static,
+) -> Result<R, Error> {
+    block_on(store.write(change))
+}
+
+/// A device of a person.
+#[derive(Clone)]
+pub struct Device {
+    pub identity: IdentityKey,
+    pub key: DeviceKey,
+    pub certificate: Certificate,
+    pub name: String,
+}
+
+impl Device {
+    /// The `n`th device of the person that grows from `seed`.
+    pub fn new(seed: u8, n: u8) -> Self {
+        let identity = IdentityKey::from_seed(&[seed; 32]);
+        let mut key = [seed; 32];
+        key[0] = n + 1;
+        key[1] = 0xdd;
+        let key = DeviceKey::from_seed(&key);
+        let certificate = Certificate::sign(&identity, key.id(), u32::from(n), Role::Main);
+        Self {
+            identity,
+            key,
+            certificate,
+            name: format!("person {seed}"),
+        }
+    }
+
+    pub fn id(&self) -> DeviceId {
+        self.key.id()
+    }
+
+    pub fn person(&self) -> IdentityId {
+        self.identity.id()
+    }
+
+    pub fn genesis(&self, chain: &Chain) -> Vec<u8> {
+        Body::Genesis(Box::new(Genesis {
+            certificate: self.certificate.clone(),
+            name: &self.name,
+            chain: chain.clone(),
+        }))
+        .encode()
+    }
+}
+
+/// A forum or a blog and who was let in.
+#[derive(Clone)]
+pub struct Place {
+    pub descriptor: Descriptor,
+    pub chains: BTreeMap<IdentityId, Chain>,
+}
+
+impl Place {
+    /// The first person makes it and lets the others in.
+    pub fn new(kind: SpaceKind, name: &str, people: &[&Device]) -> Self {
+        let creator = people[0];
+        let descriptor = Descriptor {
+            kind,
+            name: name.to_owned(),
+            description: String::new(),
+            creator: creator.person(),
+            onward: true,
+            salt: [7; 32],
+        };
+        let id = descriptor.id();
+        let mut chains = BTreeMap::from([(creator.person(), Chain::root())]);
+        for other in people.iter().skip(1) {
+            let chain = Chain::root()
+                .admit(id, &creator.certificate, &creator.key, other.person())
+                .unwrap();
+            chains.entry(other.person()).or_insert(chain);
+        }
+        Self { descriptor, chains }
+    }
+
+    pub fn id(&self) -> SpaceId {
+        self.descriptor.id()
+    }
+
+    pub fn record(&self) -> SpaceRecord {
+        SpaceRecord {
+            id: self.id(),
+            kind: self.descriptor.kind,
+            descriptor: Some(self.descriptor.clone()),
+            pair: None,
+            own_chain: Chain::root(),
+            joined: Millis(T0),
+        }
+    }
+
+    /// An empty node that holds it.
+    pub fn node(&self) -> Store {
+        let store = Store::in_memory().unwrap();
+        self.join(&store);
+        store
+    }
+
+    pub fn join(&self, store: &Store) {
+        let record = self.record();
+        write(store, move |txn| txn.create_space(&record)).unwrap();
+    }
+}
+
+/// Writes an entry at a node.
+pub fn post(store: &Store, place: &Place, device: &Device, at: u64, body: &Body<'_>) -> Appended {
+    try_post(store, place, device, at, body).unwrap()
+}
+
+pub fn try_post(
+    store: &Store,
+    place: &Place,
+    device: &Device,
+    at: u64,
+    body: &Body<'_>,
+) -> Result<Appended, Error> {
+    let (space, device) = (place.id(), device.clone());
+    let chain = place
+        .chains
+        .get(&device.person())
+        .cloned()
+        .unwrap_or_default();
+    let body = body.encode();
+    write(store, move |txn| {
+        let genesis = device.genesis(&chain);
+        let body = Body::decode(&body)?;
+        txn.append(space, &device.key, Millis(at), &body, || Ok(genesis))
+    })
+}
+
+pub fn thread<'a>(title: &'a str, text: &'a str) -> Body<'a> {
+    Body::Thread { title, text }
+}
+
+pub fn reply(root: EntryId, text: &str, parent: Option<EntryId>) -> Body<'_> {
+    Body::Reply(Answer { root, text, parent })
+}
+
+pub fn edit(target: EntryId, text: &str) -> Body<'_> {
+    Body::Edit {
+        target,
+        title: None,
+        text: Some(text),
+        tags: None,
+        quote: None,
+    }
+}
+
+pub fn react(target: EntryId, emoji: &str, on: bool) -> Body<'_> {
+    Body::Reaction {
+        target,
+        emoji,
+        on,
+        salt: [3; 8],
+    }
+}
+
+pub fn article<'a>(device: &Device, title: &'a str, text: &'a str, at: u64) -> Body<'a> {
+    let quotable = Quotable {
+        title,
+        text,
+        tags: vec!["tag"],
+        created: Millis(at),
+    };
+    let quote = quotable.sign(&device.key);
+    Body::Article {
+        title,
+        text,
+        tags: vec!["tag"],
+        quote,
+    }
+}
+
+pub fn revocation(
+    owner: &Device,
+    space: SpaceId,
+    device: DeviceId,
+    seq: u64,
+    id: EntryId,
+) -> Body<'static> {
+    Body::Revocation(Box::new(Revocation::sign(
+        &owner.identity,
+        space,
+        device,
+        seq,
+        id,
+    )))
+}
+
+/// What a run turned into at a node.
+#[derive(Debug)]
+pub enum Took {
+    Imported(Imported),
+    Compared(Comparison),
+}
+
+/// Takes a run in as a meeting does.
+pub fn take(
+    store: &Store,
+    space: SpaceId,
+    device: DeviceId,
+    run: &[u8],
+    now: u64,
+) -> Result<Took, Reject> {
+    let snapshot = store.read().unwrap();
+    let context = snapshot.context(space).unwrap().unwrap();
+    let facts = snapshot.facts(space, device).unwrap();
+    drop(snapshot);
+    match verify_run(&context, &facts, run.to_vec())? {
+        Outcome::Continues(run) => {
+            settle(write(store, move |txn| Ok(txn.import(space, run, Millis(now)))).unwrap())
+                .map(Took::Imported)
+        }
+        Outcome::Overlaps(overlap) => {
+            settle(write(store, move |txn| Ok(txn.compare(space, &overlap))).unwrap())
+                .map(Took::Compared)
+        }
+    }
+}
+
+/// A peer's fault, or what was kept; our own faults end the test.
+pub fn settle<T>(result: Result<T, ImportError>) -> Result<T, Reject> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(ImportError::Reject(reject)) => Err(reject),
+        Err(ImportError::Store(error)) => panic!("{error}"),
+    }
+}
+
+/// All runs that a node serves of a feed.
+pub fn runs(store: &Store, space: SpaceId, device: DeviceId) -> Vec<Vec<u8>> {
+    let snapshot = store.read().unwrap();
+    let mut runs = Vec::new();
+    let mut from = 0;
+    while let Some(run) = snapshot.run(space, device, from, 1, 1).unwrap() {
+        assert!(run.end > from);
+        from = run.end;
+        runs.push(run.bytes);
+    }
+    runs
+}
+
+/// One node takes everything that another has, feed by feed.
+pub fn pull(to: &Store, from: &Store, space: SpaceId, now: u64) {
+    let frontiers = from
+        .read()
+        .unwrap()
+        .frontiers(space, &proto::merkle::Prefix::root(), None, usize::MAX)
+        .unwrap();
+    for frontier in frontiers {
+        let device = frontier.device;
+        let snapshot = from.read().unwrap();
+        let base = to
+            .read()
+            .unwrap()
+            .frontier(space, device)
+            .unwrap()
+            .map_or(0, |own| own.base);
+        let mut next = base;
+        while let Some(run) = snapshot.run(space, device, next, 1, 1).unwrap() {
+            next = run.end;
+            let _ = take(to, space, device, &run.bytes, now);
+            if let Some(proof) = snapshot.fork_proof(space, device).unwrap() {
+                let _ = settle(
+                    write(to, move |txn| Ok(txn.import_fork(space, device, &proof))).unwrap(),
+                );
+            }
+        }
+        if let Some(body) = snapshot.revocation(space, device).unwrap() {
+            let _ = settle(write(to, move |txn| Ok(txn.import_revocation(space, &body))).unwrap());
+        }
+    }
+}
