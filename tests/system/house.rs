@@ -22,11 +22,8 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     ("migrations", "migrations", &[]),
 ];
 
-/// What the figures need beside the program: they fill a node's database without the engine.
-const FOR_FIGURES: (&str, &[&str]) = ("waymeet", &["proto", "store"]);
-
-/// And what its tests and benchmarks may name beyond: these fill a store with a hundred thousand
-/// entries, which the program itself has no way to do.
+/// And what its tests and benchmarks may name beyond: the figures fill a node's database without
+/// the engine.
 const ALSO_IN_TESTS: &[(&str, &[&str])] = &[("waymeet", &["proto", "store"])];
 
 /// All that the core stands on.
