@@ -2,19 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::{BODY_QUEUE_MAX, GRACE_FEEDS_MAX, STALL_MS};
 use crate::{
     audience::Clearance,
     entry::Head,
+    frame::BODIES_MAX,
     frontier::Frontier,
-    ids::{DeviceId, SpaceId},
-    limits::FEEDS_PER_SPACE_MAX,
+    ids::{DeviceId, EntryId, SpaceId},
     merkle::Prefix,
     space::SpaceKind,
     time::Millis,
+    verify::ForkPoint,
 };
 
-/// Bodies that a peer may have asked for and not got yet.
-pub(super) const BODY_QUEUE_MAX: usize = 4_096;
+/// Times that something is asked for again without progress before the peer has to tell a new frontier.
+pub(super) const RETRIES_MAX: u32 = 3;
+/// Entries of one feed that count as lacking at most: a claim above it is no figure for a page.
+const LACK_MAX: u64 = 1 << 40;
 
 /// Private messages first, then by kind; history and attachments get their own classes later.
 pub(super) const fn priority(kind: SpaceKind) -> i32 {
@@ -31,12 +35,103 @@ pub(super) const fn priority(kind: SpaceKind) -> i32 {
 pub(super) struct Wanted {
     /// The next place that should come.
     pub(super) next: u64,
-    /// Place behind the last that the peer said to have.
+    /// Place behind the last that the peer said to have and we may take.
     pub(super) target: u64,
     /// When it last made progress.
     pub(super) since: Millis,
     /// Times that it was asked for again without progress.
     pub(super) retries: u32,
+}
+
+impl Wanted {
+    fn lack(&self) -> u64 {
+        self.target.saturating_sub(self.next).min(LACK_MAX)
+    }
+}
+
+/// The feeds that were asked for, and how many entries they lack together.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    feeds: BTreeMap<DeviceId, Wanted>,
+    lack: u64,
+}
+
+impl Wants {
+    pub(super) const fn lack(&self) -> u64 {
+        self.lack
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.feeds.is_empty()
+    }
+
+    pub(super) fn contains(&self, device: &DeviceId) -> bool {
+        self.feeds.contains_key(device)
+    }
+
+    /// The next place of a feed that should come; `None` where nothing of it was asked for.
+    pub(super) fn next(&self, device: &DeviceId) -> Option<u64> {
+        self.feeds.get(device).map(|wanted| wanted.next)
+    }
+
+    /// Whether more of a feed is expected.
+    pub(super) fn behind(&self, device: &DeviceId) -> bool {
+        self.feeds
+            .get(device)
+            .is_some_and(|wanted| wanted.next < wanted.target)
+    }
+
+    pub(super) fn insert(&mut self, device: DeviceId, wanted: Wanted) {
+        self.remove(&device);
+        self.lack += wanted.lack();
+        self.feeds.insert(device, wanted);
+    }
+
+    pub(super) fn remove(&mut self, device: &DeviceId) {
+        if let Some(wanted) = self.feeds.remove(device) {
+            self.lack -= wanted.lack();
+        }
+    }
+
+    /// Entries came up to `next`.
+    pub(super) fn advance(&mut self, device: DeviceId, next: u64, now: Millis) {
+        if let Some(wanted) = self.feeds.get(&device).copied() {
+            let wanted = Wanted {
+                next,
+                since: now,
+                retries: 0,
+                ..wanted
+            };
+            self.insert(device, wanted);
+        }
+    }
+
+    /// Feeds that made no progress for too long and that `waits` doesn't name, with the place to
+    /// ask from again. Those that were asked for often enough are given up.
+    pub(super) fn stalled(
+        &mut self,
+        now: Millis,
+        waits: impl Fn(&DeviceId) -> bool,
+    ) -> Vec<(DeviceId, u64)> {
+        let mut again = Vec::new();
+        let mut lost = Vec::new();
+        for (device, wanted) in &mut self.feeds {
+            if waits(device) || now.since(wanted.since) < STALL_MS {
+                continue;
+            }
+            wanted.retries += 1;
+            wanted.since = now;
+            if wanted.retries < RETRIES_MAX {
+                again.push((*device, wanted.next));
+            } else {
+                lost.push(*device);
+            }
+        }
+        for device in lost {
+            self.remove(&device);
+        }
+        again
+    }
 }
 
 /// Runs of a feed that are on their way to the disk.
@@ -52,38 +147,72 @@ pub(super) struct InFlight {
 pub(super) struct Channel {
     pub(super) clearance: Clearance,
     pub(super) kind: SpaceKind,
-    /// What the peer said to hold.
+    /// What the peer said to hold; bounded by [`super::THEIRS_MAX`].
     pub(super) theirs: BTreeMap<DeviceId, Frontier>,
-    pub(super) wanted: BTreeMap<DeviceId, Wanted>,
+    /// How much the peer said to hold of our own feed.
+    held: u64,
+
+    // On its way here: feeds of `theirs`.
+    pub(super) wants: Wants,
     pub(super) in_flight: BTreeMap<DeviceId, InFlight>,
+    /// Forks whose proofs are on their way to the disk.
+    pub(super) proofs: BTreeMap<DeviceId, ForkPoint>,
+    /// Times in a row that a feed was asked for and brought only what is known.
+    pub(super) fruitless: BTreeMap<DeviceId, u32>,
     /// Feeds to ask for again after a moment, because gossip may bring them.
-    pub(super) deferred: BTreeMap<DeviceId, Millis>,
-    /// Feeds whose frontier the peer should hear.
+    deferred: BTreeMap<DeviceId, Millis>,
+    /// Bodies that were asked for, of our own holes, and whether they came.
+    asked_bodies: BTreeMap<(DeviceId, u64), bool>,
+
+    // What is to be told.
+    /// Feeds whose frontier the peer should hear; feeds that are held.
     pub(super) announce: BTreeSet<DeviceId>,
-    /// Subtrees of which the peer wants all frontiers, and how far they were told.
-    pub(super) listings: VecDeque<(Prefix, Option<DeviceId>, BTreeMap<DeviceId, Frontier>)>,
-    /// Feeds that the peer asked for, from where.
+    /// Subtrees to tell, and those that were told or are: below our own branches only, once each.
+    pub(super) nodes: BTreeSet<Prefix>,
+    walked: BTreeSet<Prefix>,
+    /// Subtrees of which the peer wants all frontiers, and how far they were told; our own
+    /// branches only, once each.
+    pub(super) listings: VecDeque<(Prefix, Option<DeviceId>)>,
+    listed: BTreeSet<Prefix>,
+    /// Feeds to ask for, from where.
+    pub(super) ask: BTreeMap<DeviceId, u64>,
+    /// Feeds of whose holes the bodies are to be asked for.
+    pub(super) ask_bodies: BTreeSet<DeviceId>,
+
+    // What the peer asked for, of what is held.
     pub(super) serve: VecDeque<DeviceId>,
     pub(super) serve_from: BTreeMap<DeviceId, u64>,
-    pub(super) forks: VecDeque<DeviceId>,
-    pub(super) bodies: VecDeque<(DeviceId, u64)>,
+    pub(super) bodies: BTreeSet<(DeviceId, u64)>,
+    /// Forked feeds whose proof the peer should get, and the proofs that it got.
+    pub(super) forks: BTreeSet<DeviceId>,
+    pub(super) told_forks: BTreeMap<DeviceId, (u64, EntryId)>,
 }
 
 impl Channel {
-    pub(super) const fn new(clearance: Clearance, kind: SpaceKind) -> Self {
+    pub(super) fn new(clearance: Clearance, kind: SpaceKind) -> Self {
         Self {
             clearance,
             kind,
             theirs: BTreeMap::new(),
-            wanted: BTreeMap::new(),
+            held: 0,
+            wants: Wants::default(),
             in_flight: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            fruitless: BTreeMap::new(),
             deferred: BTreeMap::new(),
+            asked_bodies: BTreeMap::new(),
             announce: BTreeSet::new(),
+            nodes: BTreeSet::new(),
+            walked: BTreeSet::new(),
             listings: VecDeque::new(),
+            listed: BTreeSet::new(),
+            ask: BTreeMap::new(),
+            ask_bodies: BTreeSet::new(),
             serve: VecDeque::new(),
             serve_from: BTreeMap::new(),
-            forks: VecDeque::new(),
-            bodies: VecDeque::new(),
+            bodies: BTreeSet::new(),
+            forks: BTreeSet::new(),
+            told_forks: BTreeMap::new(),
         }
     }
 
@@ -91,34 +220,137 @@ impl Channel {
         self.clearance.space()
     }
 
-    pub(super) fn wanted_entries(&self) -> u64 {
-        self.wanted
-            .values()
-            .map(|wanted| wanted.target.saturating_sub(wanted.next))
-            .sum()
+    /// Whether the peer said for the first time to hold so much of our own feed.
+    pub(super) const fn holds(&mut self, base: u64) -> bool {
+        let more = base > self.held;
+        if more {
+            self.held = base;
+        }
+        more
+    }
+
+    /// Tells a subtree, unless it was told.
+    pub(super) fn walk(&mut self, prefix: Prefix) {
+        if self.walked.insert(prefix.clone()) {
+            self.nodes.insert(prefix);
+        }
+    }
+
+    /// Tells all frontiers of a subtree, unless they were told.
+    pub(super) fn list(&mut self, prefix: &Prefix) {
+        if self.listed.insert(prefix.clone()) {
+            self.listings.push_back((prefix.clone(), None));
+        }
+    }
+
+    /// Asks for a feed, unless that is under way: what the peer writes meanwhile is asked for when
+    /// this is done.
+    pub(super) fn want(&mut self, device: DeviceId, from: u64, target: u64, now: Millis) {
+        if self.wants.contains(&device) {
+            return;
+        }
+        let wanted = Wanted {
+            next: from,
+            target,
+            since: now,
+            retries: 0,
+        };
+        self.wants.insert(device, wanted);
+        self.ask.insert(device, from);
+    }
+
+    /// Nothing more of a feed is expected.
+    pub(super) fn unwant(&mut self, device: &DeviceId) {
+        self.wants.remove(device);
+        self.ask.remove(device);
+        self.deferred.remove(device);
+    }
+
+    /// Puts asking for a feed off; false where too many are put off already.
+    pub(super) fn defer(&mut self, device: DeviceId, until: Millis) -> bool {
+        if self.deferred.len() >= GRACE_FEEDS_MAX && !self.deferred.contains_key(&device) {
+            return false;
+        }
+        self.deferred.entry(device).or_insert(until);
+        true
     }
 
     pub(super) fn next_deferred(&self) -> Option<Millis> {
         self.deferred.values().min().copied()
     }
 
+    /// Feeds that were put off long enough.
+    pub(super) fn take_due(&mut self, now: Millis) -> Vec<DeviceId> {
+        let due = self.deferred.iter().filter(|(_, at)| **at <= now);
+        let due: Vec<DeviceId> = due.map(|(device, _)| *device).collect();
+        for device in &due {
+            self.deferred.remove(device);
+        }
+        due
+    }
+
+    /// Which of a feed's holes, told in ascending order, to ask for next; they count as asked for
+    /// from now on. What the peer doesn't have isn't asked for again and again.
+    pub(super) fn ask_holes(&mut self, device: DeviceId, holes: &[u64]) -> Vec<u64> {
+        let filled: Vec<_> = self
+            .asked_of(device)
+            .filter(|(seq, came)| *came && holes.binary_search(seq).is_err())
+            .collect();
+        for (seq, _) in filled {
+            self.asked_bodies.remove(&(device, seq));
+        }
+        let room = BODY_QUEUE_MAX.saturating_sub(self.asked_bodies.len());
+        let unasked = holes
+            .iter()
+            .filter(|seq| !self.asked_bodies.contains_key(&(device, **seq)));
+        let seqs: Vec<u64> = unasked.take(room.min(BODIES_MAX)).copied().collect();
+        self.asked_bodies
+            .extend(seqs.iter().map(|seq| ((device, *seq), false)));
+        seqs
+    }
+
+    /// Bodies that were asked for and aren't stored yet.
+    pub(super) fn holes_asked(&self) -> usize {
+        self.asked_bodies.len()
+    }
+
+    /// Whether a body was asked for and comes for the first time.
+    pub(super) fn takes_body(&mut self, device: DeviceId, seq: u64) -> bool {
+        let came = self.asked_bodies.get_mut(&(device, seq));
+        came.is_some_and(|came| !std::mem::replace(came, true))
+    }
+
+    /// The peer may have bodies now that it hadn't when they were asked for.
+    pub(super) fn forget_asked(&mut self, device: DeviceId) {
+        let asked: Vec<u64> = self.asked_of(device).map(|(seq, _)| seq).collect();
+        for seq in asked {
+            self.asked_bodies.remove(&(device, seq));
+        }
+    }
+
+    fn asked_of(&self, device: DeviceId) -> impl Iterator<Item = (u64, bool)> + '_ {
+        self.asked_bodies
+            .range((device, 0)..=(device, u64::MAX))
+            .map(|((_, seq), came)| (*seq, *came))
+    }
+
     pub(super) fn has_work(&self) -> bool {
         !(self.serve.is_empty() && self.forks.is_empty() && self.bodies.is_empty())
     }
 
-    /// The peer asks for a feed from a place on.
+    /// The peer asks for a feed that is held, from a place on.
     pub(super) fn enqueue(&mut self, device: DeviceId, from: u64) {
-        if self.serve_from.len() >= FEEDS_PER_SPACE_MAX {
-            return;
-        }
         if self.serve_from.insert(device, from).is_none() {
             self.serve.push_back(device);
         }
     }
 
-    pub(super) fn enqueue_fork(&mut self, device: DeviceId) {
-        if !self.forks.contains(&device) {
-            self.forks.push_back(device);
+    /// Sends the proof of a fork, unless the peer got it.
+    pub(super) fn tell_fork(&mut self, device: DeviceId, fork: ForkPoint) {
+        let fork = (fork.seq, fork.backlink);
+        if self.told_forks.get(&device) != Some(&fork) {
+            self.told_forks.insert(device, fork);
+            self.forks.insert(device);
         }
     }
 }

@@ -5,6 +5,10 @@
 //! entries to send out of [`Session::poll_data`], one frame whenever a stream has room. What is
 //! held is read through [`SpaceStore`].
 //!
+//! What the peer makes us say is kept as sets of feeds and subtrees, and becomes frames only when
+//! they can be sent: so a peer that asks and never reads costs a bounded amount of memory, and
+//! nobody has to stop reading because nobody reads.
+//!
 //! The course: both say hello; if nothing changed since the last meeting that is all. Else they
 //! find their common spaces by keyed hashes, compare a digest for each, walk down the trees that
 //! differ, tell each other the frontiers there, and each asks for what it lacks. From then on
@@ -12,21 +16,25 @@
 
 mod channel;
 mod receive;
+mod search;
 mod serve;
+mod stored;
+mod tell;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use channel::{Channel, priority};
-pub use receive::run_bytes;
+use channel::Channel;
+use stored::Pending;
 
+pub use self::receive::run_bytes;
 use crate::{
     audience::Clearance,
-    frame::{Control, Hello, LinkClass, OfferFrame, TAG_LEN, VERSION},
+    frame::{Hello, LinkClass, OfferFrame, VERSION},
     frontier::Frontier,
     ids::{DeviceId, SpaceId},
-    limits::SPACES_MAX,
+    limits::FEEDS_PER_SPACE_MAX,
     merkle::{Hash, Node, Prefix},
     space::{SpaceContext, SpaceKind},
     time::Millis,
@@ -40,6 +48,13 @@ pub const STRIKES_MAX: u32 = 32;
 pub const GENERATIONS_MAX: u32 = 4_096;
 /// Bytes of received runs that wait for the disk; a driver stops reading data above it.
 pub const IMPORT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Frontiers of the peer that a session remembers, over all its spaces: one space of the largest
+/// size. What is above that is looked at in the next meeting.
+pub const THEIRS_MAX: usize = FEEDS_PER_SPACE_MAX;
+/// Bodies that a peer may have asked for and not got yet, over all spaces of a session.
+pub const BODY_QUEUE_MAX: usize = 4_096;
+/// Feeds of a space that wait for gossip at once; further ones are asked for.
+const GRACE_FEEDS_MAX: usize = 256;
 /// Something asked for that made no progress for this long is asked for again, in milliseconds.
 pub const STALL_MS: u64 = 15_000;
 /// An announced entry is waited for this long before it is asked for, where gossip is bringing it,
@@ -263,7 +278,8 @@ pub struct Progress {
 /// A meeting. See the module's text for its use.
 ///
 /// Getters: [`Self::progress`], [`Self::accepts_data`], [`Self::common`], [`Self::gossip_channel`].
-/// Input: `handle_*`. Output: [`Self::poll`], [`Self::poll_data`], [`Self::next_timeout`].
+/// Input: `handle_*`. Output: [`Self::poll`], [`Self::poll_work`], [`Self::poll_data`],
+/// [`Self::next_timeout`].
 #[derive(Debug)]
 pub struct Session {
     dialer: bool,
@@ -274,23 +290,47 @@ pub struct Session {
     clearances: BTreeMap<SpaceId, (Clearance, SpaceKind)>,
     agreed: BTreeSet<SpaceId>,
     rev: u64,
+    seen_rev: u64,
     offers: Vec<OfferFrame>,
     theirs: Option<Hello>,
     own_hello: Option<Hello>,
     /// How long our own feeds were when the hello's digest was made.
     hello_bases: BTreeMap<SpaceId, u64>,
+    /// What our hello said is no longer true, so the spaces have to be searched for.
+    hello_stale: bool,
     /// The newest search that we took part in, and whether the peer answered it.
     generation: u32,
     complete: bool,
+    /// The search whose digests the peer told.
+    digested: Option<u32>,
     compared: bool,
     channels: BTreeMap<u32, Channel>,
     by_space: BTreeMap<SpaceId, u32>,
-    out: VecDeque<Output>,
-    import_bytes: usize,
+    /// What is to be told of the whole meeting.
+    say: Say,
+    /// What is to be done here.
+    work: VecDeque<Output>,
+    pending: Pending,
+    /// The common spaces that were told last, so that they aren't stored again.
+    stored_common: Option<BTreeSet<SpaceId>>,
+    /// Offers that came while earlier ones are being stored.
+    offers_waiting: Option<(u64, Vec<OfferFrame>)>,
+    offers_storing: bool,
+    /// The highest of our counts that the peer said to have kept.
+    acked_rev: u64,
     strikes: u32,
     gossip_up: bool,
     stall_check: Option<Millis>,
-    seen_rev: u64,
+}
+
+/// Control frames that aren't about one space, said once however often they fall due.
+#[derive(Debug, Default)]
+struct Say {
+    hello: Option<Hello>,
+    spaces: bool,
+    digests: bool,
+    offers: bool,
+    seen: bool,
 }
 
 impl Session {
@@ -299,46 +339,48 @@ impl Session {
     /// # Errors
     /// The store's.
     pub fn new<S: SpaceStore>(start: Start, store: &S) -> Result<Self, S::Error> {
+        let clearances = by_space(start.clearances);
+        let mut agreed = start.agreed;
+        agreed.retain(|space| clearances.contains_key(space));
+        let mut hello_bases = BTreeMap::new();
+        for space in &agreed {
+            let own = store.frontier(*space, start.device)?;
+            hello_bases.insert(*space, own.map_or(0, |own| own.base));
+        }
         let mut session = Self {
             dialer: start.dialer,
             tag_key: blake3::derive_key("waymeet 1 session", &start.exporter),
             seed: start.seed,
             class: start.class,
             device: start.device,
-            clearances: start
-                .clearances
-                .into_iter()
-                .map(|(c, kind)| (c.space(), (c, kind)))
-                .collect(),
-            agreed: start.agreed,
+            clearances,
+            agreed,
             rev: start.rev,
+            seen_rev: start.seen_rev,
             offers: start.offers,
             theirs: None,
             own_hello: None,
-            hello_bases: BTreeMap::new(),
+            hello_bases,
+            hello_stale: false,
             generation: 0,
             complete: false,
+            digested: None,
             compared: false,
             channels: BTreeMap::new(),
             by_space: BTreeMap::new(),
-            out: VecDeque::new(),
-            import_bytes: 0,
+            say: Say::default(),
+            work: VecDeque::new(),
+            pending: Pending::default(),
+            stored_common: None,
+            offers_waiting: None,
+            offers_storing: false,
+            acked_rev: 0,
             strikes: 0,
             gossip_up: false,
             stall_check: None,
-            seen_rev: start.seen_rev,
         };
-        session
-            .agreed
-            .retain(|space| session.clearances.contains_key(space));
-        for space in &session.agreed {
-            let own = store.frontier(*space, session.device)?;
-            session
-                .hello_bases
-                .insert(*space, own.map_or(0, |own| own.base));
-        }
-        let hello = session.hello(store, start.seen_rev)?;
-        session.send(&Control::Hello(hello.clone()));
+        let hello = session.hello(store)?;
+        session.say.hello = Some(hello.clone());
         session.own_hello = Some(hello);
         Ok(session)
     }
@@ -361,17 +403,18 @@ impl Session {
             .map_or(0, |frontier| frontier.base)
     }
 
-    /// Whether more entries may be read from the peer now.
+    /// Whether more may be read from the peer now. False only while things wait for the disk, so
+    /// it becomes true again without the peer's doing.
     #[must_use]
     pub const fn accepts_data(&self) -> bool {
-        self.import_bytes < IMPORT_BYTES_MAX
+        self.pending.bytes() < IMPORT_BYTES_MAX
     }
 
     /// How far the meeting is.
     #[must_use]
     pub fn progress(&self) -> Progress {
         Progress {
-            want: self.channels.values().map(Channel::wanted_entries).sum(),
+            want: self.channels.values().map(|state| state.wants.lack()).sum(),
             compared: self.compared,
         }
     }
@@ -387,269 +430,27 @@ impl Session {
         [deferred, self.stall_check].into_iter().flatten().min()
     }
 
-    /// What is to be done next.
+    /// What is to be done next: first what is to be stored, then what is to be said.
     ///
     /// # Errors
     /// The store's.
     pub fn poll<S: SpaceStore>(&mut self, store: &S) -> Result<Option<Output>, S::Error> {
-        if self.out.is_empty() {
-            self.announce(store)?;
-            while self.out.is_empty() && self.list(store)? {}
+        if let Some(work) = self.poll_work() {
+            return Ok(Some(work));
         }
-        Ok(self.out.pop_front())
+        Ok(self.next_control(store)?.map(Output::Control))
     }
 
-    /// What the contact may have has changed, or what we offer them. Spaces that are no longer
-    /// allowed are cut off at once, before the peer is told.
-    pub fn handle_audience(
-        &mut self,
-        clearances: Vec<(Clearance, SpaceKind)>,
-        rev: u64,
-        offers: Vec<OfferFrame>,
-    ) {
-        self.clearances = clearances
-            .into_iter()
-            .map(|(c, kind)| (c.space(), (c, kind)))
-            .collect();
-        self.channels
-            .retain(|_, channel| self.clearances.contains_key(&channel.space()));
-        self.by_space
-            .retain(|space, _| self.clearances.contains_key(space));
-        self.rev = rev;
-        self.offers = offers;
-        if self.theirs.is_some() && self.generation < GENERATIONS_MAX {
-            self.search(self.generation + 1);
-            self.send_offers();
-        }
-    }
-
-    /// The contact's offers up to `rev` are kept.
-    pub fn handle_offers_kept(&mut self, rev: u64) {
-        self.seen_rev = rev;
-        self.send(&Control::Seen { rev });
+    /// What is to be done next here, without anything to send: for while the control stream is
+    /// full. If what came in were not stored until the peer reads, two nodes could wait for each other.
+    #[must_use]
+    pub fn poll_work(&mut self) -> Option<Output> {
+        self.work.pop_front()
     }
 
     /// Whether gossip with this device works: then single new entries are waited for a moment.
     pub const fn handle_gossip_up(&mut self, up: bool) {
         self.gossip_up = up;
-    }
-
-    fn send(&mut self, frame: &Control) {
-        self.out.push_back(Output::Control(frame.encode()));
-    }
-
-    fn reject<E>(&mut self, reject: Reject) -> Result<(), Fatal<E>> {
-        self.out.push_back(Output::Rejected(reject));
-        self.strikes += 1;
-        if self.strikes >= STRIKES_MAX {
-            Err(Fatal::Misbehaving)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn hello<S: SpaceStore>(&self, store: &S, seen_rev: u64) -> Result<Hello, S::Error> {
-        let mut ids = blake3::Hasher::new_keyed(&self.tag_key);
-        let mut digests = blake3::Hasher::new_keyed(&self.tag_key);
-        for space in &self.agreed {
-            ids.update(&space.0);
-            digests.update(&space.0).update(&store.digest(*space)?);
-        }
-        let mut agreed = [0; 16];
-        ids.finalize_xof().fill(&mut agreed);
-        let digest = *digests.finalize().as_bytes();
-        Ok(Hello {
-            version: VERSION,
-            features: 0,
-            class: self.class,
-            rev: self.rev,
-            seen_rev,
-            agreed,
-            digest,
-        })
-    }
-
-    fn handle_hello<S: SpaceStore>(
-        &mut self,
-        hello: Hello,
-        store: &S,
-    ) -> Result<(), Fatal<S::Error>> {
-        if hello.version < VERSION {
-            return Err(Fatal::Version(hello.version));
-        }
-        let Some(own) = self.own_hello.clone().filter(|_| self.theirs.is_none()) else {
-            return Err(Fatal::Order("a second hello"));
-        };
-        if hello.class == LinkClass::Slow {
-            self.class = LinkClass::Slow;
-        }
-        self.theirs = Some(hello.clone());
-        let same_spaces =
-            own.agreed == hello.agreed && own.rev == hello.seen_rev && own.seen_rev == hello.rev;
-        if !same_spaces {
-            self.search(1);
-            if own.rev != hello.seen_rev {
-                self.send_offers();
-            }
-            return Ok(());
-        }
-        self.open_channels(self.agreed.clone());
-        self.complete = true;
-        if own.digest == hello.digest {
-            self.compared = true;
-            for (space, base) in std::mem::take(&mut self.hello_bases) {
-                self.equal(space, base);
-            }
-            return Ok(());
-        }
-        self.send_digests(store).map_err(Fatal::Store)
-    }
-
-    fn send_offers(&mut self) {
-        let frame = Control::Offers {
-            rev: self.rev,
-            offers: self.offers.clone(),
-        };
-        self.send(&frame);
-    }
-
-    /// Begins a search for common spaces, or answers one.
-    fn search(&mut self, generation: u32) {
-        self.generation = generation;
-        self.complete = false;
-        let mut tags: Vec<_> = self
-            .clearances
-            .keys()
-            .map(|space| self.tag(self.dialer, generation, *space))
-            .collect();
-        let class = [16, 64, 256, SPACES_MAX]
-            .into_iter()
-            .find(|class| *class >= tags.len())
-            .unwrap_or(tags.len());
-        let mut padding = blake3::Hasher::new_keyed(&self.seed)
-            .update(&generation.to_be_bytes())
-            .finalize_xof();
-        while tags.len() < class {
-            let mut tag = [0; TAG_LEN];
-            padding.fill(&mut tag);
-            tags.push(tag);
-        }
-        tags.sort_unstable();
-        self.send(&Control::Spaces { generation, tags });
-    }
-
-    /// The keyed hash of a space's id as one side sends it. The role keeps an echo from proving anything.
-    fn tag(&self, by_dialer: bool, generation: u32, space: SpaceId) -> [u8; TAG_LEN] {
-        let mut tag = [0; TAG_LEN];
-        blake3::Hasher::new_keyed(&self.tag_key)
-            .update(&[u8::from(by_dialer)])
-            .update(&generation.to_be_bytes())
-            .update(&space.0)
-            .finalize_xof()
-            .fill(&mut tag);
-        tag
-    }
-
-    fn handle_spaces<S: SpaceStore>(
-        &mut self,
-        generation: u32,
-        tags: &[[u8; TAG_LEN]],
-        store: &S,
-    ) -> Result<(), Fatal<S::Error>> {
-        if generation == 0 || generation > GENERATIONS_MAX {
-            return Err(Fatal::Order("a search for spaces out of range"));
-        }
-        if generation < self.generation || (generation == self.generation && self.complete) {
-            return Ok(());
-        }
-        if generation > self.generation {
-            self.search(generation);
-        }
-        let tags: BTreeSet<_> = tags.iter().collect();
-        let common: BTreeSet<SpaceId> = self
-            .clearances
-            .keys()
-            .filter(|space| tags.contains(&self.tag(!self.dialer, generation, **space)))
-            .copied()
-            .collect();
-        self.complete = true;
-        self.open_channels(common.clone());
-        self.out.push_back(Output::Common(common));
-        self.send_digests(store).map_err(Fatal::Store)
-    }
-
-    /// Channels are numbered by the sorted ids of the common spaces, apart for each search.
-    fn open_channels(&mut self, spaces: BTreeSet<SpaceId>) {
-        let first = self.generation * SPACES_MAX as u32;
-        self.channels.clear();
-        self.by_space.clear();
-        for (channel, space) in (first..).zip(spaces) {
-            if let Some((clearance, kind)) = self.clearances.get(&space) {
-                self.channels
-                    .insert(channel, Channel::new(*clearance, *kind));
-                self.by_space.insert(space, channel);
-            }
-        }
-    }
-
-    fn send_digests<S: SpaceStore>(&mut self, store: &S) -> Result<(), S::Error> {
-        let digests = self
-            .channels
-            .values()
-            .map(|channel| store.digest(channel.space()))
-            .collect::<Result<_, _>>()?;
-        self.send(&Control::Digests {
-            generation: self.generation,
-            digests,
-        });
-        Ok(())
-    }
-
-    fn handle_digests<S: SpaceStore>(
-        &mut self,
-        generation: u32,
-        digests: &[Hash],
-        store: &S,
-    ) -> Result<(), Fatal<S::Error>> {
-        if generation != self.generation || !self.complete {
-            return Ok(());
-        }
-        if digests.len() != self.channels.len() {
-            return Err(Fatal::Order("digests for other spaces than are common"));
-        }
-        let mut nodes = Vec::new();
-        let mut equal = Vec::new();
-        for ((channel, state), theirs) in self.channels.iter().zip(digests) {
-            if store.digest(state.space()).map_err(Fatal::Store)? == *theirs {
-                let own = store
-                    .frontier(state.space(), self.device)
-                    .map_err(Fatal::Store)?;
-                equal.push((state.space(), own.map_or(0, |own| own.base)));
-            } else {
-                let node = store
-                    .node(state.space(), &Prefix::root())
-                    .map_err(Fatal::Store)?;
-                nodes.push(Control::Node {
-                    channel: *channel,
-                    prefix: Prefix::root(),
-                    node,
-                });
-            }
-        }
-        self.compared = true;
-        for (space, base) in equal {
-            self.equal(space, base);
-        }
-        for node in nodes {
-            self.send(&node);
-        }
-        Ok(())
-    }
-
-    /// Both sides hold the same of a space; `base` is how long our own feed was when it was compared.
-    fn equal(&mut self, space: SpaceId, base: u64) {
-        self.out.push_back(Output::Equal(space));
-        self.out.push_back(Output::PeerHolds { space, base });
     }
 
     /// The channel of a space for a gossip message: (tag of this meeting and search, channel).
@@ -661,11 +462,35 @@ impl Session {
 
     fn gossip_tag(&self) -> [u8; 8] {
         let mut tag = [0; 8];
-        blake3::Hasher::new_keyed(&self.tag_key)
-            .update(b"gossip")
+        self.keyed(b"gossip")
             .update(&self.generation.to_be_bytes())
             .finalize_xof()
             .fill(&mut tag);
         tag
     }
+
+    /// A hash that only the two sides of this connection can make, for one use.
+    fn keyed(&self, label: &[u8; 6]) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new_keyed(&self.tag_key);
+        hasher.update(label);
+        hasher
+    }
+
+    /// Counts what was dropped. What honest nodes cause too is no offence.
+    fn reject<E>(&mut self, reject: Reject) -> Result<(), Fatal<E>> {
+        self.strikes += u32::from(reject.is_fault());
+        self.work.push_back(Output::Rejected(reject));
+        if self.strikes >= STRIKES_MAX {
+            Err(Fatal::Misbehaving)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn by_space(clearances: Vec<(Clearance, SpaceKind)>) -> BTreeMap<SpaceId, (Clearance, SpaceKind)> {
+    let cleared = clearances.into_iter();
+    cleared
+        .map(|(clearance, kind)| (clearance.space(), (clearance, kind)))
+        .collect()
 }

@@ -1,23 +1,22 @@
-//! What comes from the peer, from the disk and from the clock.
+//! What comes from the peer: what it holds, what it asks for, and entries.
 
 use super::{
-    Channel, Fatal, GOSSIP_GRACE_MS, GRACE_ENTRIES_MAX, Lane, Output, STALL_MS, Session,
-    SpaceStore,
-    channel::{BODY_QUEUE_MAX, InFlight, Wanted},
+    BODY_QUEUE_MAX, Fatal, GOSSIP_GRACE_MS, GRACE_ENTRIES_MAX, Lane, Output, STALL_MS, Session,
+    SpaceStore, THEIRS_MAX,
+    channel::{InFlight, RETRIES_MAX},
+    stored::Kind,
 };
 use crate::{
-    frame::{BODIES_MAX, Control, Data, WANTS_MAX},
+    fork::ForkProof,
+    frame::{Control, Data},
     frontier::Frontier,
-    ids::{DeviceId, SpaceId},
-    limits::FEEDS_PER_SPACE_MAX,
-    merkle::{FANOUT, Node, Prefix},
+    ids::DeviceId,
     time::Millis,
-    verify::{Comparison, Outcome, Reject, ask_below, verify_run},
+    verify::{
+        FeedFacts, ForkPoint, Outcome, Reject, VerifiedRun, ask_below, verify_fork, verify_run,
+    },
     wire::Reader,
 };
-
-/// Times that a feed is asked for again without progress before its frontier has to be told anew.
-const RETRIES_MAX: u32 = 3;
 
 /// Whether entries were asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,8 +53,8 @@ impl Session {
             return Err(Fatal::Order("something before the hello"));
         }
         match frame {
-            Control::Hello(hello) => self.handle_hello(hello, store),
-            Control::Spaces { generation, tags } => self.handle_spaces(generation, &tags, store),
+            Control::Hello(hello) => self.handle_hello(hello),
+            Control::Spaces { generation, tags } => self.handle_spaces(generation, &tags),
             Control::Digests {
                 generation,
                 digests,
@@ -64,125 +63,121 @@ impl Session {
                 channel,
                 prefix,
                 node,
-            } => self.handle_node(channel, &prefix, node, now, store),
+            } => self.handle_node(channel, &prefix, &node, now, store),
             Control::Frontiers { channel, frontiers } => {
-                self.learn(channel, &frontiers, now, store)?;
-                Ok(())
+                self.learn(channel, &frontiers, now, store)
             }
-            Control::Want { channel, feeds } => {
-                if let Some(channel) = self.channels.get_mut(&channel) {
-                    for (device, from) in feeds {
-                        channel.enqueue(device, from);
-                    }
-                }
-                Ok(())
-            }
+            Control::Want { channel, feeds } => self
+                .handle_want(channel, feeds, store)
+                .map_err(Fatal::Store),
             Control::WantBodies {
                 channel,
                 device,
                 seqs,
             } => {
-                if let Some(channel) = self.channels.get_mut(&channel) {
-                    let room = BODY_QUEUE_MAX.saturating_sub(channel.bodies.len());
-                    channel
-                        .bodies
-                        .extend(seqs.into_iter().take(room).map(|seq| (device, seq)));
-                }
+                self.handle_want_bodies(channel, device, seqs);
                 Ok(())
             }
             Control::Offers { rev, offers } => {
-                self.out.push_back(Output::Offers { rev, offers });
+                if rev == self.seen_rev {
+                    self.say.seen = true;
+                } else if self.offers_storing {
+                    self.offers_waiting = Some((rev, offers));
+                } else {
+                    self.offers_storing = true;
+                    self.work.push_back(Output::Offers { rev, offers });
+                }
                 Ok(())
             }
             Control::Seen { rev } => {
-                self.out.push_back(Output::SeenBy {
-                    rev: rev.min(self.rev),
-                });
+                let rev = rev.min(self.rev);
+                if rev > self.acked_rev {
+                    self.acked_rev = rev;
+                    self.work.push_back(Output::SeenBy { rev });
+                }
                 Ok(())
             }
         }
     }
 
-    fn handle_node<S: SpaceStore>(
+    /// The peer asks for feeds. What isn't held isn't queued.
+    fn handle_want<S: SpaceStore>(
         &mut self,
         channel: u32,
-        prefix: &Prefix,
-        theirs: Node,
-        now: Millis,
+        feeds: Vec<(DeviceId, u64)>,
         store: &S,
-    ) -> Result<(), Fatal<S::Error>> {
+    ) -> Result<(), S::Error> {
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
         };
-        let space = state.space();
-        let own = store.node(space, prefix).map_err(Fatal::Store)?;
-        match (own, theirs) {
-            (Node::Branch(own), Node::Branch(theirs)) => {
-                for digit in 0..FANOUT {
-                    if own.get(digit) == theirs.get(digit) {
-                        continue;
-                    }
-                    if let Some(prefix) = u8::try_from(digit)
-                        .ok()
-                        .and_then(|digit| prefix.child(digit))
-                    {
-                        let node = store.node(space, &prefix).map_err(Fatal::Store)?;
-                        self.send(&Control::Node {
-                            channel,
-                            prefix,
-                            node,
-                        });
-                    }
-                }
-                Ok(())
+        for (device, from) in feeds {
+            let own = store.frontier(state.space(), device)?;
+            if own.is_some_and(|own| own.base > from) {
+                state.enqueue(device, from);
             }
-            (Node::Branch(_), Node::Bucket(theirs)) => {
-                let known = theirs
-                    .iter()
-                    .map(|frontier| (frontier.device, *frontier))
-                    .collect();
-                state.listings.push_back((prefix.clone(), None, known));
-                self.learn(channel, &theirs, now, store)
-            }
-            (Node::Bucket(_), Node::Bucket(theirs)) => self.learn(channel, &theirs, now, store),
-            // The peer sees from our bucket what to tell us.
-            (Node::Bucket(_), Node::Branch(_)) => Ok(()),
+        }
+        Ok(())
+    }
+
+    fn handle_want_bodies(&mut self, channel: u32, device: DeviceId, seqs: Vec<u64>) {
+        let queued: usize = self.channels.values().map(|state| state.bodies.len()).sum();
+        let room = BODY_QUEUE_MAX.saturating_sub(queued);
+        if let Some(state) = self.channels.get_mut(&channel) {
+            state
+                .bodies
+                .extend(seqs.into_iter().take(room).map(|seq| (device, seq)));
         }
     }
 
     /// The peer told what it holds.
-    fn learn<S: SpaceStore>(
+    pub(super) fn learn<S: SpaceStore>(
         &mut self,
         channel: u32,
         frontiers: &[Frontier],
         now: Millis,
         store: &S,
     ) -> Result<(), Fatal<S::Error>> {
-        let device = self.device;
+        let known: usize = self.channels.values().map(|state| state.theirs.len()).sum();
+        let mut room = THEIRS_MAX.saturating_sub(known);
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
         };
+        let space = state.space();
+        let mut devices = Vec::new();
         for frontier in frontiers {
-            if state.theirs.len() >= FEEDS_PER_SPACE_MAX
-                && !state.theirs.contains_key(&frontier.device)
-            {
+            let device = frontier.device;
+            let before = state.theirs.get(&device).copied();
+            if before.is_none() {
+                let Some(less) = room.checked_sub(1) else {
+                    continue;
+                };
+                room = less;
+            }
+            devices.push(device);
+            if before == Some(*frontier) {
                 continue;
             }
-            state.theirs.insert(frontier.device, *frontier);
-            if frontier.device == device {
-                self.out.push_back(Output::PeerHolds {
-                    space: state.space(),
-                    base: frontier.base,
-                });
+            state.theirs.insert(device, *frontier);
+            state.fruitless.remove(&device);
+            let own = store.frontier(space, device).map_err(Fatal::Store)?;
+            let own = own.unwrap_or_else(|| Frontier::empty(device));
+            if frontier.holes.count == 0 && before.is_some_and(|before| before.holes.count > 0) {
+                state.forget_asked(device);
+            }
+            if needs_our_frontier(&own, frontier) {
+                state.announce.insert(device);
+            }
+            let base = frontier.base.min(own.base);
+            if device == self.device && state.holds(base) {
+                self.work.push_back(Output::PeerHolds { space, base });
             }
         }
-        let devices: Vec<DeviceId> = frontiers.iter().map(|frontier| frontier.device).collect();
         self.evaluate(channel, &devices, now, store, self.gossip_up)
             .map_err(Fatal::Store)
     }
 
     /// Decides for each feed what to ask the peer for, given what it said to hold.
-    fn evaluate<S: SpaceStore>(
+    pub(super) fn evaluate<S: SpaceStore>(
         &mut self,
         channel: u32,
         devices: &[DeviceId],
@@ -194,8 +189,6 @@ impl Session {
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
         };
-        let mut wants = Vec::new();
-        let mut bodies = Vec::new();
         for device in devices {
             let Some(theirs) = state.theirs.get(device).copied() else {
                 continue;
@@ -203,51 +196,38 @@ impl Session {
             let own = store
                 .frontier(state.space(), *device)?
                 .unwrap_or_else(|| Frontier::empty(*device));
-            if fork_to_tell(&own, &theirs) {
-                state.enqueue_fork(*device);
+            if own.fork.is_some()
+                && let Some(fork) = store.facts(state.space(), *device)?.fork
+                && fork_to_tell(&own, fork, &theirs)
+            {
+                state.tell_fork(*device, fork);
             }
             if own.holes.count > 0 && own.holes != theirs.holes && theirs.base > 0 {
-                let seqs = store.holes(state.space(), *device, BODIES_MAX)?;
-                bodies.push(Control::WantBodies {
-                    channel,
-                    device: *device,
-                    seqs,
-                });
+                state.ask_bodies.insert(*device);
             }
             let own_next = state
                 .in_flight
                 .get(device)
                 .map_or(own.base, |flight| flight.head.next);
+            let tired = state
+                .fruitless
+                .get(device)
+                .is_some_and(|n| *n >= RETRIES_MAX);
             match ask_from(&own, own_next, &theirs) {
                 // Our own feed never comes from elsewhere: what isn't on this disk was never written by this device.
-                Some(_) if *device == own_device => {}
-                Some(from) => {
-                    let small = theirs.base.saturating_sub(own_next) <= GRACE_ENTRIES_MAX;
-                    if patient && small && own_next > 0 && !state.wanted.contains_key(device) {
-                        state
-                            .deferred
-                            .entry(*device)
-                            .or_insert_with(|| now.plus(GOSSIP_GRACE_MS));
-                    } else if want(state, *device, from, theirs.base, now) {
-                        wants.push((*device, from));
+                Some(_) if *device == own_device || tired => {}
+                Some((from, target)) => {
+                    let small = target.saturating_sub(own_next) <= GRACE_ENTRIES_MAX;
+                    let until = now.plus(GOSSIP_GRACE_MS);
+                    let waits = patient && small && own_next > 0 && !state.wants.contains(device);
+                    if !(waits && state.defer(*device, until)) {
+                        state.want(*device, from, target, now);
                     }
                 }
-                None => {
-                    state.wanted.remove(device);
-                    state.deferred.remove(device);
-                }
+                None => state.unwant(device),
             }
         }
-        for feeds in wants.chunks(WANTS_MAX) {
-            self.send(&Control::Want {
-                channel,
-                feeds: feeds.to_vec(),
-            });
-        }
-        for frame in bodies {
-            self.send(&frame);
-        }
-        if !wants.is_empty() && self.stall_check.is_none() {
+        if !state.wants.is_empty() && self.stall_check.is_none() {
             self.stall_check = Some(now.plus(STALL_MS));
         }
         Ok(())
@@ -260,7 +240,7 @@ impl Session {
         now: Millis,
         store: &S,
     ) -> Result<(), Fatal<S::Error>> {
-        let Some(state) = self.channels.get(&channel) else {
+        let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
         };
         let space = state.space();
@@ -268,30 +248,95 @@ impl Session {
             Data::Run { device, run } => {
                 self.handle_run(channel, device, run, Origin::Asked, now, store)
             }
-            Data::Fork { device, proof } => {
-                let proof = proof.to_vec();
-                self.out.push_back(Output::ImportFork {
-                    space,
-                    device,
-                    proof,
-                });
-                Ok(())
-            }
+            Data::Fork { device, proof } => self.handle_fork(channel, device, proof, store),
             Data::Body { device, seq, body } => {
-                let body = body.to_vec();
-                self.out.push_back(Output::Fill {
-                    space,
-                    device,
-                    seq,
-                    body,
-                });
+                if state.takes_body(device, seq)
+                    && self.pending.begin((space, device), Kind::Fill, body.len())
+                {
+                    let body = body.to_vec();
+                    self.work.push_back(Output::Fill {
+                        space,
+                        device,
+                        seq,
+                        body,
+                    });
+                }
                 Ok(())
             }
         }
     }
 
+    /// A proof that an author forked. It counts for what comes after it at once.
+    fn handle_fork<S: SpaceStore>(
+        &mut self,
+        channel: u32,
+        device: DeviceId,
+        proof: &[u8],
+        store: &S,
+    ) -> Result<(), Fatal<S::Error>> {
+        let Some(state) = self.channels.get(&channel) else {
+            return Ok(());
+        };
+        let space = state.space();
+        let Some(context) = store.context(space).map_err(Fatal::Store)? else {
+            return Ok(());
+        };
+        let Some(facts) = self.facts(channel, device, store).map_err(Fatal::Store)? else {
+            return Ok(());
+        };
+        let Ok(parsed) = ForkProof::decode(proof) else {
+            return self.reject(Reject::ForkProof);
+        };
+        let fork = ForkPoint {
+            seq: parsed.seq,
+            backlink: parsed.backlink,
+        };
+        if facts.fork.is_some_and(|known| !is_lower(&fork, &known)) {
+            return Ok(());
+        }
+        if let Err(reject) = verify_fork(&context, &facts, proof) {
+            return self.reject(reject);
+        }
+        if self.pending.begin((space, device), Kind::Fork, proof.len()) {
+            if let Some(state) = self.channels.get_mut(&channel) {
+                state.proofs.insert(device, fork);
+            }
+            let proof = proof.to_vec();
+            self.work.push_back(Output::ImportFork {
+                space,
+                device,
+                proof,
+            });
+        }
+        Ok(())
+    }
+
+    /// What is known of a feed, with what is on its way to the disk; `None` without a channel.
+    fn facts<S: SpaceStore>(
+        &self,
+        channel: u32,
+        device: DeviceId,
+        store: &S,
+    ) -> Result<Option<FeedFacts>, S::Error> {
+        let Some(state) = self.channels.get(&channel) else {
+            return Ok(None);
+        };
+        let mut facts = store.facts(state.space(), device)?;
+        if let Some(flight) = state.in_flight.get(&device)
+            && flight.head.next > facts.head.next
+        {
+            facts.head = flight.head;
+        }
+        if let Some(fork) = state.proofs.get(&device)
+            && facts.fork.is_none_or(|known| is_lower(fork, &known))
+        {
+            facts.fork = Some(*fork);
+        }
+        Ok(Some(facts))
+    }
+
     /// A gossip message of this meeting: tag 8, channel varint, device 32, run. Anything that
-    /// doesn't fit is dropped: the session makes it whole.
+    /// doesn't fit, or for which there is no room, is dropped: the session makes it whole.
     ///
     /// # Errors
     /// As [`Self::handle_frame`].
@@ -311,7 +356,7 @@ impl Session {
         let Ok(channel) = u32::try_from(channel) else {
             return Ok(());
         };
-        if tag != self.gossip_tag() || !self.channels.contains_key(&channel) {
+        if tag != self.gossip_tag() || !self.accepts_data() {
             return Ok(());
         }
         self.handle_run(
@@ -333,43 +378,44 @@ impl Session {
         now: Millis,
         store: &S,
     ) -> Result<(), Fatal<S::Error>> {
-        let Some(state) = self.channels.get_mut(&channel) else {
+        let Some(state) = self.channels.get(&channel) else {
             return Ok(());
         };
-        if device == self.device || (origin == Origin::Asked && !state.wanted.contains_key(&device))
-        {
+        if device == self.device || (origin == Origin::Asked && !state.wants.contains(&device)) {
             return Ok(());
         }
         let space = state.space();
         let Some(context) = store.context(space).map_err(Fatal::Store)? else {
             return Ok(());
         };
-        let mut facts = store.facts(space, device).map_err(Fatal::Store)?;
-        if let Some(flight) = state.in_flight.get(&device)
-            && flight.head.next > facts.head.next
-        {
-            facts.head = flight.head;
-        }
-        match verify_run(&context, &facts, run.to_vec()) {
+        let Some(facts) = self.facts(channel, device, store).map_err(Fatal::Store)? else {
+            return Ok(());
+        };
+        let outcome = verify_run(&context, &facts, run.to_vec());
+        let Some(state) = self.channels.get_mut(&channel) else {
+            return Ok(());
+        };
+        match outcome {
             Ok(Outcome::Continues(run)) => {
                 let head = run.head();
-                let flight = state
-                    .in_flight
-                    .entry(device)
-                    .or_insert(InFlight { head, runs: 0 });
-                *flight = InFlight {
-                    head,
-                    runs: flight.runs + 1,
-                };
-                if let Some(wanted) = state.wanted.get_mut(&device) {
-                    (wanted.next, wanted.since, wanted.retries) = (head.next, now, 0);
-                }
-                self.import_bytes += run_bytes(&run);
-                self.out.push_back(Output::Import { space, run });
+                let flight = state.in_flight.get(&device);
+                let runs = flight.map_or(1, |flight| flight.runs.saturating_add(1));
+                state.in_flight.insert(device, InFlight { head, runs });
+                state.wants.advance(device, head.next, now);
+                state.fruitless.remove(&device);
+                self.pending.import(run_bytes(&run));
+                self.work.push_back(Output::Import { space, run });
                 Ok(())
             }
+            Ok(Outcome::Overlaps(overlap)) if overlap.is_known() => self
+                .known(channel, device, overlap.end(), now, store)
+                .map_err(Fatal::Store),
             Ok(Outcome::Overlaps(overlap)) => {
-                self.out.push_back(Output::Compare { space, overlap });
+                let kind = Kind::Compare { end: overlap.end() };
+                let bytes = overlap.bytes();
+                if self.pending.begin((space, device), kind, bytes) {
+                    self.work.push_back(Output::Compare { space, overlap });
+                }
                 Ok(())
             }
             // Gossip overtakes the session, and an import that failed leaves a gap: both are asked for.
@@ -377,196 +423,76 @@ impl Session {
                 .evaluate(channel, &[device], now, store, false)
                 .map_err(Fatal::Store),
             Err(reject) => {
-                state.wanted.remove(&device);
+                state.unwant(&device);
                 self.reject(reject)
             }
         }
     }
 
-    /// An import, a fork proof or a body was stored or refused. `bytes` is what [`Output::Import`]
-    /// carried, 0 for the others.
-    ///
-    /// # Errors
-    /// As [`Self::handle_frame`].
-    pub fn handle_imported<S: SpaceStore>(
+    /// What came of a feed up to `end` is known already: another meeting brought it, or it leads
+    /// up to where two branches part. A feed that brings nothing else isn't asked for for ever.
+    pub(super) fn known<S: SpaceStore>(
         &mut self,
-        space: SpaceId,
+        channel: u32,
         device: DeviceId,
-        bytes: usize,
-        refused: Option<Reject>,
-        now: Millis,
-        store: &S,
-    ) -> Result<(), Fatal<S::Error>> {
-        self.import_bytes = self.import_bytes.saturating_sub(bytes);
-        if let Some(channel) = self.by_space.get(&space).copied()
-            && let Some(state) = self.channels.get_mut(&channel)
-        {
-            if let Some(flight) = state.in_flight.get_mut(&device) {
-                flight.runs = flight.runs.saturating_sub(u32::from(bytes > 0));
-                if flight.runs == 0 || refused.is_some() {
-                    state.in_flight.remove(&device);
-                }
-            }
-            if refused.is_none() {
-                state.announce.insert(device);
-            }
-            let behind = state
-                .wanted
-                .get(&device)
-                .is_some_and(|wanted| wanted.next < wanted.target);
-            if !behind || refused.is_some() {
-                state.wanted.remove(&device);
-                if refused.is_none() {
-                    self.evaluate(channel, &[device], now, store, self.gossip_up)
-                        .map_err(Fatal::Store)?;
-                }
-            }
-        }
-        refused.map_or(Ok(()), |reject| self.reject(reject))
-    }
-
-    /// An overlap was compared with what is held.
-    ///
-    /// # Errors
-    /// As [`Self::handle_frame`].
-    pub fn handle_compared<S: SpaceStore>(
-        &mut self,
-        space: SpaceId,
-        overlap: (DeviceId, u64),
-        result: &Comparison,
-        now: Millis,
-        store: &S,
-    ) -> Result<(), Fatal<S::Error>> {
-        let (device, start) = overlap;
-        let Some(channel) = self.by_space.get(&space).copied() else {
-            return Ok(());
-        };
-        let Some(state) = self.channels.get_mut(&channel) else {
-            return Ok(());
-        };
-        state.in_flight.remove(&device);
-        state.wanted.remove(&device);
-        match result {
-            Comparison::Known => self
-                .evaluate(channel, &[device], now, store, false)
-                .map_err(Fatal::Store),
-            Comparison::Below => {
-                let from = ask_below(start);
-                let target = state
-                    .theirs
-                    .get(&device)
-                    .map_or(start, |theirs| theirs.base);
-                if start > 0 && want(state, device, from, target, now) {
-                    self.send(&Control::Want {
-                        channel,
-                        feeds: vec![(device, from)],
-                    });
-                }
-                Ok(())
-            }
-            Comparison::Fork { .. } => {
-                state.announce.insert(device);
-                self.evaluate(channel, &[device], now, store, false)
-                    .map_err(Fatal::Store)
-            }
-        }
-    }
-
-    /// Something of a feed changed here: written, imported over another session, forked, filled.
-    pub fn handle_local(&mut self, space: SpaceId, device: DeviceId) {
-        if let Some(channel) = self.by_space.get(&space)
-            && let Some(state) = self.channels.get_mut(channel)
-        {
-            state.announce.insert(device);
-        }
-    }
-
-    /// Time passed.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn handle_timeout<S: SpaceStore>(
-        &mut self,
+        end: u64,
         now: Millis,
         store: &S,
     ) -> Result<(), S::Error> {
-        let due: Vec<(u32, Vec<DeviceId>)> = self
-            .channels
-            .iter_mut()
-            .map(|(channel, state)| (*channel, take_due(state, now)))
-            .collect();
-        for (channel, devices) in due {
-            self.evaluate(channel, &devices, now, store, false)?;
-        }
-        if self.stall_check.is_some_and(|at| at <= now) {
-            self.stall_check = None;
-            self.retry_stalled(now);
-        }
-        Ok(())
-    }
-
-    fn retry_stalled(&mut self, now: Millis) {
-        let mut stalled = Vec::new();
-        for (channel, state) in &mut self.channels {
-            let mut devices = Vec::new();
-            state.wanted.retain(|device, wanted| {
-                if state.in_flight.contains_key(device) || now.since(wanted.since) < STALL_MS {
-                    return true;
+        if let Some(state) = self.channels.get_mut(&channel)
+            && let Some(next) = state.wants.next(&device)
+        {
+            if end > next {
+                state.wants.advance(device, end, now);
+                if state.wants.behind(&device) {
+                    return Ok(());
                 }
-                wanted.retries += 1;
-                wanted.since = now;
-                devices.push((*device, wanted.next));
-                wanted.retries < RETRIES_MAX
-            });
-            stalled.push((*channel, devices));
-        }
-        for (channel, feeds) in stalled {
-            for feeds in feeds.chunks(WANTS_MAX) {
-                self.send(&Control::Want {
-                    channel,
-                    feeds: feeds.to_vec(),
-                });
             }
+            state.unwant(&device);
+            *state.fruitless.entry(device).or_default() += 1;
         }
-        if self.channels.values().any(|state| !state.wanted.is_empty()) {
-            self.stall_check = Some(now.plus(STALL_MS));
-        }
+        self.evaluate(channel, &[device], now, store, false)
     }
 }
 
-/// Bytes of a run as counted against [`super::IMPORT_BYTES_MAX`].
+/// Bytes of a run as counted against the bound of what waits for the disk.
 #[must_use]
-pub fn run_bytes(run: &crate::verify::VerifiedRun) -> usize {
+pub fn run_bytes(run: &VerifiedRun) -> usize {
     run.items()
         .iter()
         .map(|item| item.body_len as usize + 64)
         .sum()
 }
 
-fn take_due(state: &mut Channel, now: Millis) -> Vec<DeviceId> {
-    let due: Vec<DeviceId> = state
-        .deferred
-        .iter()
-        .filter(|(_, at)| **at <= now)
-        .map(|(device, _)| *device)
-        .collect();
-    for device in &due {
-        state.deferred.remove(device);
-    }
-    due
+/// Of two forks the lower counts, then the one with the lower backlink.
+fn is_lower(fork: &ForkPoint, than: &ForkPoint) -> bool {
+    (fork.seq, fork.backlink) < (than.seq, than.backlink)
 }
 
-/// We know of a fork lower than any that the peer knows, and the peer holds something of the feed.
-fn fork_to_tell(own: &Frontier, theirs: &Frontier) -> bool {
-    own.revoked.is_none()
-        && theirs.base > 0
-        && own
-            .fork
-            .is_some_and(|own| theirs.fork.is_none_or(|theirs| own < theirs))
+/// We know of a fork that counts before any that the peer knows, and the peer holds something of the feed.
+pub(super) fn fork_to_tell(own: &Frontier, fork: ForkPoint, theirs: &Frontier) -> bool {
+    let before = match theirs.fork {
+        None => true,
+        Some(theirs_seq) if theirs_seq == fork.seq => {
+            theirs.base == fork.seq && theirs.top != fork.backlink
+        }
+        Some(theirs_seq) => fork.seq < theirs_seq,
+    };
+    own.revoked.is_none() && theirs.base > 0 && before
 }
 
-/// From where to ask for a feed; `None` where the peer has nothing for us.
-fn ask_from(own: &Frontier, own_next: u64, theirs: &Frontier) -> Option<u64> {
+/// The peer knows of a fork that we don't, or lacks bodies: it tells the proof, and asks for the
+/// bodies, only once it knows what we hold.
+fn needs_our_frontier(own: &Frontier, theirs: &Frontier) -> bool {
+    let fork = theirs
+        .fork
+        .is_some_and(|theirs| own.fork.is_none_or(|own| theirs < own));
+    let holes = theirs.holes.count > 0 && theirs.holes != own.holes;
+    own.base > 0 && ((fork && own.revoked.is_none()) || holes)
+}
+
+/// From where to ask for a feed, and up to where it may be taken; `None` where the peer has nothing for us.
+fn ask_from(own: &Frontier, own_next: u64, theirs: &Frontier) -> Option<(u64, u64)> {
     // The revocation comes first: it says which branch to take.
     if theirs.revoked.is_some()
         && theirs.revoked != own.revoked
@@ -579,28 +505,13 @@ fn ask_from(own: &Frontier, own_next: u64, theirs: &Frontier) -> Option<u64> {
         (None, Some(fork)) => fork,
         (None, None) => u64::MAX,
     };
-    if theirs.base.min(ceiling) > own_next {
-        return Some(own_next);
+    let target = theirs.base.min(ceiling);
+    if target > own_next {
+        return Some((own_next, target));
     }
     let diverged =
         theirs.base == own.base && own.base == own_next && theirs.base > 0 && theirs.top != own.top;
-    (diverged && own.fork.is_none() && theirs.fork.is_none()).then(|| ask_below(own.base))
-}
-
-/// Notes that a feed is asked for; false where that is under way already. What the peer writes
-/// meanwhile is asked for when this is done.
-fn want(state: &mut Channel, device: DeviceId, from: u64, target: u64, now: Millis) -> bool {
-    let fresh = !state.wanted.contains_key(&device);
-    if fresh {
-        state.wanted.insert(
-            device,
-            Wanted {
-                next: from,
-                target,
-                since: now,
-                retries: 0,
-            },
-        );
-    }
-    fresh
+    // Two proofs at one place are told to each other, and one of them gives way.
+    let settled = own.fork.is_some() && own.fork == theirs.fork;
+    (diverged && !settled).then(|| (ask_below(own.base), target))
 }

@@ -50,6 +50,12 @@ impl Overlap {
         self.start
     }
 
+    /// Place behind the last entry.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.start.saturating_add(self.items.len() as u64)
+    }
+
     /// Whether it ends at what is known, so that comparing would find nothing.
     #[must_use]
     pub const fn is_known(&self) -> bool {
