@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
 use crate::{
     args::{Args, Random},
     harness::{Events, Node, befriend, hand_on},
@@ -64,7 +62,7 @@ fn samples(writer: &Node, reader: &Node, topic: &str, count: usize) -> Times {
 
 fn arrived(events: &Events, id: &str) {
     events.next("a live entry", |event| {
-        event.kind == "entry" && event.data["id"] == Value::from(id)
+        event.kind == "entry" && event.data["id"] == id
     });
 }
 
