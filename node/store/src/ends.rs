@@ -180,7 +180,7 @@ impl Txn<'_> {
     /// Puts the revocation in force that the feed's author signed, if any: whether there is one.
     pub(crate) fn find_revocation(&mut self, work: &mut Work, feed: u32) -> Result<bool> {
         let row = work.feed(self, feed)?.clone();
-        let Some(author) = row.author.or(row.revoked.map(|(identity, _)| identity)) else {
+        let Some(author) = row.owner else {
             return Ok(false);
         };
         let key = revocation_key(work.space, row.device, author);

@@ -218,6 +218,7 @@ impl Txn<'_> {
         row.head = run.head();
         if head.next == 0 {
             row.author = run.author();
+            row.owner = run.author();
             work.counts.feeds += 1;
         }
         work.counts.entries += run.items().len() as u64;

@@ -23,6 +23,7 @@
     )
 )]
 
+mod compaction;
 mod ends;
 mod error;
 mod feeds;

@@ -170,6 +170,8 @@ pub(crate) struct FeedRow {
     pub(crate) device: DeviceId,
     /// Known as long as the first entry is held.
     pub(crate) author: Option<IdentityId>,
+    /// The last author known, also when nothing is held any more: whose revocation counts.
+    pub(crate) owner: Option<IdentityId>,
     pub(crate) head: Head,
     /// Order of the newest entry: later ones don't sort before it.
     pub(crate) last_order: u64,
@@ -186,6 +188,7 @@ impl FeedRow {
             space,
             device,
             author: None,
+            owner: None,
             head: Head::EMPTY,
             last_order: 0,
             fork: None,
@@ -202,9 +205,11 @@ impl Row for FeedRow {
     fn put(&self, out: &mut Vec<u8>) {
         put_varint(out, u64::from(self.space));
         out.extend_from_slice(&self.device.0);
-        put_option(out, self.author.as_ref(), |out, id| {
-            out.extend_from_slice(&id.0);
-        });
+        for identity in [self.author, self.owner] {
+            put_option(out, identity.as_ref(), |out, id| {
+                out.extend_from_slice(&id.0);
+            });
+        }
         put_varint(out, self.head.next);
         out.extend_from_slice(&self.head.top.0);
         put_varint(out, self.head.since_checkpoint);
@@ -226,6 +231,7 @@ impl Row for FeedRow {
         let space = read_u32(reader)?;
         let device = DeviceId(reader.id()?);
         let author = read_option(reader, |reader| Ok(IdentityId(reader.id()?)))?;
+        let owner = read_option(reader, |reader| Ok(IdentityId(reader.id()?)))?;
         let head = Head {
             next: reader.varint()?,
             top: EntryId(reader.id()?),
@@ -238,6 +244,7 @@ impl Row for FeedRow {
             space,
             device,
             author,
+            owner,
             head,
             last_order: reader.varint()?,
             fork: read_option(reader, |reader| {
@@ -375,6 +382,7 @@ mod tests {
                 space,
                 device: DeviceId(device),
                 author: author.map(IdentityId),
+                owner: author.map(IdentityId),
                 head: Head { next, top: EntryId(top), since_checkpoint: next / 2 },
                 last_order: next / 3,
                 fork: fork.map(|(seq, id)| ForkPoint { seq, backlink: EntryId(id) }),

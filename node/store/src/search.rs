@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Entries that one call reads at most: some tens of milliseconds.
-const SEARCHED_MAX: usize = 2_000;
+const SEARCHED_MAX: usize = 1_000;
 /// Entries that are read at a time.
 const CHUNK: usize = 128;
 /// Bytes of a cursor's place among the topics.

@@ -214,6 +214,9 @@ impl<S: Source> View<S> {
                 .devices
                 .push((feed.device, feed.fork.map(|fork| fork.seq)));
         }
+        for member in members.values_mut() {
+            member.devices.sort_unstable();
+        }
         Ok(members.into_values().collect())
     }
 

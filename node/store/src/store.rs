@@ -3,14 +3,18 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread::{self, JoinHandle},
 };
 
 use redb::{Database, ReadableDatabase, WriteTransaction, backends::InMemoryBackend};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
+    compaction::{IDLE, Size},
     error::{Error, OpenError, Result},
     open,
     tables::{ReadTables, WriteTables},
@@ -37,14 +41,21 @@ pub type Snapshot = View<ReadTables>;
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    database: Arc<Database>,
+    /// Locked for writing only while the file is compacted.
+    database: Arc<RwLock<Database>>,
     path: Option<PathBuf>,
+    room: Arc<Semaphore>,
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the writer runs: the change, then, once its fate is known, the answer.
-type Job = Box<dyn FnOnce(&mut Txn<'_>) -> Done + Send>;
+struct Job {
+    change: Box<dyn FnOnce(&mut Txn<'_>) -> Done + Send>,
+    /// A place in the queue, given back when the job is taken out.
+    place: OwnedSemaphorePermit,
+}
+
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 
 struct Done {
@@ -91,15 +102,20 @@ impl Store {
     }
 
     fn start(database: Database, path: Option<PathBuf>) -> Result<Self, std::io::Error> {
-        let database = Arc::new(database);
-        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
-        let shared = Arc::clone(&database);
+        let database = Arc::new(RwLock::new(database));
+        let (queue, jobs) = mpsc::channel();
+        let writer = Writer {
+            database: Arc::clone(&database),
+            size: Size::new(path.clone()),
+            jobs,
+        };
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(&shared, jobs))?;
+            .spawn(move || writer.run())?;
         Ok(Self(Arc::new(Inner {
             database,
             path,
+            room: Arc::new(Semaphore::new(QUEUE_JOBS)),
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
         })))
@@ -110,7 +126,8 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn read(&self) -> Result<Snapshot> {
-        Ok(View(ReadTables::new(self.0.database.begin_read()?)))
+        let database = self.0.database.read().map_err(|_| Error::Closed)?;
+        Ok(View(ReadTables::new(database.begin_read()?)))
     }
 
     /// Runs a change on the writer's thread, and answers when it is durable. A change that fails
@@ -125,19 +142,19 @@ impl Store {
         F: FnOnce(&mut Txn<'_>) -> Result<R> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |txn| {
+        let change = Box::new(move |txn: &mut Txn<'_>| {
             let result = change(txn);
             Done {
                 succeeded: result.is_ok(),
-                answer: Box::new(move |fate| {
+                answer: Box::new(move |fate: Result<()>| {
                     // Nobody waits any more: the change stands all the same.
                     let _ = sender.send(result.and_then(|value| fate.map(|()| value)));
                 }),
             }
         });
-        let queue = self.queue().ok_or(Error::Closed)?;
-        queue.send(job).await.map_err(|_| Error::Closed)?;
-        drop(queue);
+        let room = Arc::clone(&self.0.room);
+        let place = room.acquire_owned().await.map_err(|_| Error::Closed)?;
+        self.0.send(Job { change, place })?;
         receiver.await.unwrap_or(Err(Error::Panicked))
     }
 
@@ -152,18 +169,17 @@ impl Store {
     pub fn close(&self) {
         self.0.close();
     }
-
-    fn queue(&self) -> Option<mpsc::Sender<Job>> {
-        self.0
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
 }
 
 impl Inner {
+    fn send(&self, job: Job) -> Result<()> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queue.as_ref().ok_or(Error::Closed)?;
+        queue.send(job).map_err(|_| Error::Closed)
+    }
+
     fn close(&self) {
+        self.room.close();
         drop(
             self.queue
                 .lock()
@@ -192,107 +208,131 @@ impl Drop for Inner {
 }
 
 /// The writer's thread.
-fn run(database: &Database, mut jobs: mpsc::Receiver<Job>) {
-    let mut sweeping = true;
-    loop {
-        let first = if sweeping {
-            match jobs.try_recv() {
-                Ok(job) => Some(job),
-                Err(mpsc::error::TryRecvError::Empty) => None,
-                Err(mpsc::error::TryRecvError::Disconnected) => return,
+struct Writer {
+    database: Arc<RwLock<Database>>,
+    size: Size,
+    jobs: mpsc::Receiver<Job>,
+}
+
+/// What the writer does next.
+enum Next {
+    Job(Job),
+    /// No job came for a while.
+    Idle,
+    Closed,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut sweeping = true;
+        loop {
+            let next = if sweeping {
+                match self.jobs.try_recv() {
+                    Ok(job) => Next::Job(job),
+                    Err(mpsc::TryRecvError::Empty) => {
+                        sweeping = self.sweep();
+                        continue;
+                    }
+                    Err(mpsc::TryRecvError::Disconnected) => Next::Closed,
+                }
+            } else {
+                self.wait()
+            };
+            match next {
+                Next::Job(job) => {
+                    self.run_batch(job);
+                    sweeping = true;
+                }
+                Next::Idle => self.size.compact(&self.database),
+                Next::Closed => {
+                    self.size.compact(&self.database);
+                    return;
+                }
             }
-        } else {
-            match jobs.blocking_recv() {
-                Some(job) => Some(job),
-                None => return,
-            }
-        };
-        match first {
-            Some(first) => {
-                run_batch(database, first, &mut jobs);
-                sweeping = true;
-            }
-            None => sweeping = sweep(database),
         }
+    }
+
+    /// Waits for a job; not for ever while the file has grown and could be made smaller.
+    fn wait(&self) -> Next {
+        if !self.size.has_grown() {
+            return self.jobs.recv().map_or(Next::Closed, Next::Job);
+        }
+        match self.jobs.recv_timeout(IDLE) {
+            Ok(job) => Next::Job(job),
+            Err(RecvTimeoutError::Timeout) => Next::Idle,
+            Err(RecvTimeoutError::Disconnected) => Next::Closed,
+        }
+    }
+
+    /// Deletes some rows of spaces that were left; false when there is nothing left to delete.
+    fn sweep(&self) -> bool {
+        let step = || -> Result<bool> {
+            let database = self.database.read().map_err(|_| Error::Closed)?;
+            let leaving = View(ReadTables::new(database.begin_read()?)).is_leaving()?;
+            if !leaving {
+                return Ok(false);
+            }
+            let transaction = begin(&database)?;
+            let mut txn = Txn::new(WriteTables::new(&transaction));
+            txn.sweep(SWEEP_ROWS)?;
+            let more = txn.is_leaving()?;
+            drop(txn);
+            transaction.commit()?;
+            Ok(more)
+        };
+        step().unwrap_or_else(|error| {
+            tracing::error!(%error, "deleting a space that was left");
+            false
+        })
+    }
+
+    /// Runs the jobs that wait in one transaction, commits, and answers them.
+    fn run_batch(&self, first: Job) {
+        let mut answers = Vec::new();
+        let fate = self.run_jobs(first, &mut answers);
+        if let Err(error) = &fate {
+            tracing::error!(%error, "committing changes");
+        }
+        for answer in answers {
+            answer(fate.clone());
+        }
+    }
+
+    fn run_jobs(&self, first: Job, answers: &mut Vec<Answer>) -> Result<()> {
+        let database = self.database.read().map_err(|_| Error::Closed)?;
+        let transaction = begin(&database)?;
+        let mut txn = Txn::new(WriteTables::new(&transaction));
+        let mut changed = 0;
+        let mut next = Some(first);
+        while let Some(job) = next.take() {
+            let (bytes, answer) = run_job(&mut txn, job)?;
+            changed += bytes;
+            answers.extend(answer);
+            if answers.len() < BATCH_JOBS && changed < BATCH_BYTES {
+                next = self.jobs.try_recv().ok();
+            }
+        }
+        drop(txn);
+        if changed == 0 {
+            return Ok(transaction.abort()?);
+        }
+        Ok(transaction.commit()?)
     }
 }
 
-/// Deletes some rows of spaces that were left; false when there is nothing left to delete.
-fn sweep(database: &Database) -> bool {
-    let step = || -> Result<bool> {
-        let leaving = View(ReadTables::new(database.begin_read()?)).is_leaving()?;
-        if !leaving {
-            return Ok(false);
-        }
-        let transaction = begin(database)?;
-        let mut txn = Txn::new(WriteTables::new(&transaction));
-        txn.sweep(SWEEP_ROWS)?;
-        let more = txn.is_leaving()?;
-        drop(txn);
-        transaction.commit()?;
-        Ok(more)
-    };
-    step().unwrap_or_else(|error| {
-        tracing::error!(%error, "deleting a space that was left");
-        false
-    })
-}
-
-fn begin(database: &Database) -> Result<WriteTransaction> {
+pub(crate) fn begin(database: &Database) -> Result<WriteTransaction> {
     let mut transaction = database.begin_write()?;
     transaction.set_two_phase_commit(true);
     transaction.set_quick_repair(true);
     Ok(transaction)
 }
 
-/// Runs the jobs that wait in one transaction, commits, and answers them.
-fn run_batch(database: &Database, first: Job, jobs: &mut mpsc::Receiver<Job>) {
-    let transaction = match begin(database) {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            tracing::error!(%error, "beginning a transaction");
-            return;
-        }
-    };
-    let mut txn = Txn::new(WriteTables::new(&transaction));
-    let mut answers = Vec::new();
-    let mut changed = 0;
-    let mut next = Some(first);
-    let mut broken = None;
-    while let Some(job) = next.take() {
-        match run_job(&mut txn, job) {
-            Ok((bytes, answer)) => {
-                changed += bytes;
-                answers.extend(answer);
-            }
-            Err(error) => {
-                broken = Some(error);
-                break;
-            }
-        }
-        if answers.len() < BATCH_JOBS && changed < BATCH_BYTES {
-            next = jobs.try_recv().ok();
-        }
-    }
-    drop(txn);
-    let fate = match broken {
-        Some(error) => Err(error),
-        None if changed == 0 => transaction.abort().map_err(Error::from),
-        None => transaction.commit().map_err(Error::from),
-    };
-    if let Err(error) = &fate {
-        tracing::error!(%error, "committing changes");
-    }
-    for answer in answers {
-        answer(fate.clone());
-    }
-}
-
 /// Runs one job and undoes it where it failed: the bytes that it changed, and its answer, which a
 /// panic took along. An error means that the whole transaction is lost.
 fn run_job(txn: &mut Txn<'_>, job: Job) -> Result<(usize, Option<Answer>)> {
-    let done = catch_unwind(AssertUnwindSafe(|| job(txn)));
-    let answer = match done {
+    let Job { change, place } = job;
+    drop(place);
+    let answer = match catch_unwind(AssertUnwindSafe(|| change(txn))) {
         Ok(done) if done.succeeded => {
             let bytes = txn.finish_job();
             return Ok((bytes, Some(done.answer)));

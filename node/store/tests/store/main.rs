@@ -9,5 +9,6 @@
 
 mod feeds;
 mod open;
+mod order;
 mod support;
 mod writer;
