@@ -150,11 +150,30 @@
       }
     }, REFRESH_MS);
   };
-  const stream = new EventSource("/events");
-  for (const kind of ["entry", "contact", "offer", "delivery", "presence", "sync", "reset"]) {
-    stream.addEventListener(kind, hear);
-  }
-  addEventListener("pagehide", () => stream.close());
+  // A browser keeps six connections to a node for all its tabs, so only the visible one listens.
+  let stream = null;
+  const listen = () => {
+    if (stream) return;
+    stream = new EventSource("/events");
+    for (const kind of ["entry", "contact", "offer", "delivery", "presence", "sync", "reset"]) {
+      stream.addEventListener(kind, hear);
+    }
+  };
+  const hang = () => {
+    stream?.close();
+    stream = null;
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      hang();
+    } else {
+      listen();
+      updateCounts();
+      refresh(new Set(["entry", "contact", "offer", "delivery", "presence", "sync"])).catch(() => {});
+    }
+  });
+  addEventListener("pagehide", hang);
+  if (!document.hidden) listen();
 
   // Keys. They can be switched off, and never act while somebody types.
   const KEYS = "waymeet-keys";

@@ -176,6 +176,12 @@ impl Fault {
         )
     }
 
+    /// The detail in pieces; those between backticks, which are typed or sent as they stand, are marked.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (bool, &str)> {
+        let pieces = self.detail.split('`').enumerate();
+        pieces.map(|(at, piece)| (at % 2 == 1, piece))
+    }
+
     /// A field of the request doesn't fit.
     pub(crate) fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
         let (field, detail) = (field.into(), detail.into());

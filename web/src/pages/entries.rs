@@ -70,6 +70,7 @@ fn conversation_of(ctx: &Ctx, post: &Post) -> Outcome<Option<String>> {
 struct EntryPage {
     page: Layout,
     title: String,
+    topic_href: String,
     post: PostView,
 }
 
@@ -85,7 +86,14 @@ async fn show(ctx: Ctx, Id(id): Id<EntryId>, query: Query) -> Outcome<Response> 
             .layout(Nav::None, "One entry", &query)?
             .below(&*topic_href),
         title: words::title(post.title.as_deref().unwrap_or("One entry")),
-        post: PostView::of(&post, &topic_href, token, &ctx.app.renderer, ctx.now),
+        post: PostView::of(
+            &post,
+            &format!("{topic_href}?"),
+            token,
+            &ctx.app.renderer,
+            ctx.now,
+        ),
+        topic_href,
     })
 }
 

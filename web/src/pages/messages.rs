@@ -19,7 +19,7 @@ use super::{
     form::Form,
     html, misfit, next_href, page_query,
     parts::{PostView, ReplyForm, Who},
-    redirect, url_text,
+    redirect, topic, url_text,
     when::When,
     words,
 };
@@ -131,8 +131,9 @@ fn page(ctx: &Ctx, id: IdentityId, query: &Query, message: Message) -> Outcome<R
         (None, _) => String::new(),
     };
     let token = &ctx.session.form_token;
+    let answer_href = topic::answer_href(query.get("cursor"));
     let view = |post| {
-        let mut view = PostView::of(post, &href, token, &ctx.app.renderer, ctx.now);
+        let mut view = PostView::of(post, &answer_href, token, &ctx.app.renderer, ctx.now);
         let parent_is_here = posts
             .iter()
             .any(|candidate| Some(candidate.id) == post.parent);

@@ -117,8 +117,8 @@ pub(crate) struct OriginalView {
 #[template(path = "part/post.html")]
 pub(crate) struct PostView {
     pub(crate) id: String,
-    /// The page on which it stands, without a cursor.
-    pub(crate) topic_href: String,
+    /// Where it is answered, up to the name of the answered entry.
+    answer_href: String,
     who: Who,
     when: When,
     edited: Option<When>,
@@ -148,7 +148,7 @@ impl HtmlSafe for PostView {}
 impl PostView {
     pub(crate) fn of(
         post: &Post,
-        topic_href: &str,
+        answer_href: &str,
         form_token: &str,
         renderer: &Renderer,
         now: Millis,
@@ -159,7 +159,7 @@ impl PostView {
             .collect();
         Self {
             id: post.id.to_string(),
-            topic_href: topic_href.to_owned(),
+            answer_href: answer_href.to_owned(),
             who: Who::from(&post.author),
             when: if post.doubtful_time {
                 When::doubtful(post.created_ms)

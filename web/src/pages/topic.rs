@@ -117,11 +117,12 @@ fn page(ctx: &Ctx, query: &Query, topic_page: TopicPage, answer: Answer) -> Outc
     } else {
         (Nav::Forums, "forums")
     };
+    let cursor = query.get("cursor");
+    let answer_href = answer_href(cursor);
     let view = |post: &Post| {
         let token = &ctx.session.form_token;
-        PostView::of(post, &href, token, &ctx.app.renderer, ctx.now)
+        PostView::of(post, &answer_href, token, &ctx.app.renderer, ctx.now)
     };
-    let cursor = query.get("cursor");
     let own = posts
         .items
         .first()
@@ -178,6 +179,14 @@ fn page(ctx: &Ctx, query: &Query, topic_page: TopicPage, answer: Answer) -> Outc
         reply,
         href,
     })
+}
+
+/// Where an entry of the present page is answered: on the same page.
+pub(super) fn answer_href(cursor: Option<&str>) -> String {
+    match cursor {
+        Some(cursor) => format!("?cursor={}&", url_text(cursor)),
+        None => "?".to_owned(),
+    }
 }
 
 /// The address of an entry on a page of its topic.

@@ -68,8 +68,8 @@ fn relative(time: Millis, now: Millis, civil: &Civil) -> String {
         (past, |text| format!("{text} ago"))
     };
     let text = match distance {
-        ..HOUR_MS => format!("{} min", distance / MINUTE_MS),
-        ..DAY_MS => format!("{} h", distance / HOUR_MS),
+        0..HOUR_MS => format!("{} min", distance / MINUTE_MS),
+        HOUR_MS..DAY_MS => format!("{} h", distance / HOUR_MS),
         _ if distance < 2 * DAY_MS => "1 day".to_owned(),
         _ => format!("{} days", distance / DAY_MS),
     };

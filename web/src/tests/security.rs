@@ -238,6 +238,9 @@ async fn a_stranger_sees_no_page() {
     }
 }
 
+/// What it is, further headers, and the form's token.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 #[tokio::test]
 async fn a_form_counts_only_from_our_own_pages() {
     let bench = Bench::ana().await;
@@ -248,7 +251,7 @@ async fn a_form_counts_only_from_our_own_pages() {
             continue;
         }
         let path = with_ids(&path);
-        let cases: [(&str, &[(&str, &str)], &str); 8] = [
+        let cases: [Case<'_>; 8] = [
             ("no token", &[], ""),
             ("another session's token", &[], &other.csrf),
             ("the cookie as token", &[], &browser.cookie),
