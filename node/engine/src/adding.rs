@@ -1,6 +1,9 @@
 //! Adding a contact over a meet connection: using somebody's link, and welcoming who uses ours.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use links::{CloseCode, Connection, MeetStream, Protocol};
 use proto::{
@@ -335,7 +338,7 @@ pub(crate) async fn welcome(inner: Arc<Inner>, conn: Connection) {
                     inner
                         .waiting
                         .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .unwrap_or_else(PoisonError::into_inner)
                         .remove(&id);
                     return;
                 }
@@ -393,23 +396,6 @@ async fn answer(
     if card.endpoint != conn.remote() || id == keys.identity.id() {
         return Ok(Answer::Refuse(Refusal::Malformed));
     }
-    // Somebody whose answer got lost may use the same link again.
-    let again = invite.used_by.contains(&id);
-    if !again && invite.used >= invite.uses {
-        let row = invite_id.clone();
-        inner
-            .store
-            .write(move |txn| records::change_invite(txn, &row, |invite| invite.tried_again = true))
-            .await?;
-        inner.events.emit(
-            EventKind::Contact,
-            About {
-                subject: Some(invite_id),
-                ..About::default()
-            },
-        );
-        return Ok(Answer::Refuse(Refusal::Used));
-    }
     if invite.expires <= clock::now() {
         return Ok(Answer::Refuse(Refusal::Expired));
     }
@@ -417,37 +403,25 @@ async fn answer(
     if known.len() >= CONTACTS_MAX && !known.iter().any(|(known, _)| *known == id) {
         return Ok(Answer::Refuse(Refusal::Full));
     }
-    let many = invite.uses > 1;
-    let (card_for_row, now) = (card.clone(), clock::now());
-    let already = inner
+    let (name, row, now) = (card.name.clone(), invite_id.clone(), clock::now());
+    let used = inner
         .store
-        .write(move |txn| {
-            records::change_invite(txn, &invite_id, |invite| {
-                if !invite.used_by.contains(&id) {
-                    invite.used_by.push(id);
-                    invite.used += 1;
-                }
-            })?;
-            let known = txn.contact(&id)?;
-            let accepted = known.as_ref().is_some_and(|known| {
-                known.state == ContactState::Ready || records::is_accepted(known)
-            });
-            if many && !accepted {
-                let mut contact =
-                    known.unwrap_or_else(|| records::new_contact(&card_for_row.name, now));
-                contact.state = ContactState::Asks;
-                contact.name.clone_from(&card_for_row.name);
-                txn.put_contact(&id, &contact)?;
-            }
-            Ok(accepted)
-        })
+        .write(move |txn| use_invite(txn, &row, id, &name, now))
         .await?;
-    if many && !already {
+    if used == Use::Refused {
+        let about = About {
+            subject: Some(invite_id),
+            ..About::default()
+        };
+        inner.events.emit(EventKind::Contact, about);
+        return Ok(Answer::Refuse(Refusal::Used));
+    }
+    if used == Use::Asks {
         let (decide, decided) = oneshot::channel();
         inner
             .waiting
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
             .insert(id, Waiting { decide });
         inner.events.emit(EventKind::Contact, about_contact(id));
         return Ok(Answer::Ask {
@@ -459,6 +433,55 @@ async fn answer(
     accept(inner, exporter, card, &invite.secret)
         .await
         .map(Answer::Welcome)
+}
+
+/// What a use of an invite comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Welcome,
+    Asks,
+    Refused,
+}
+
+/// Uses an invite, in the transaction that counts it: of two who come at once one comes in.
+/// Somebody whose answer got lost, so that we never met, may use the same link again.
+fn use_invite(
+    txn: &mut Txn<'_>,
+    invite_id: &str,
+    id: IdentityId,
+    name: &str,
+    now: Millis,
+) -> Result<Use, store::Error> {
+    let key = invite_id.to_owned();
+    let Some(mut invite) = txn.invite(&key)? else {
+        return Ok(Use::Refused);
+    };
+    let known = txn.contact(&id)?;
+    let met = known
+        .as_ref()
+        .is_some_and(|known| known.state == ContactState::Ready && known.last_met.is_some());
+    let again = invite.used_by.contains(&id) && !met;
+    if !again && invite.used >= invite.uses {
+        invite.tried_again = true;
+        txn.put_invite(&key, &invite)?;
+        return Ok(Use::Refused);
+    }
+    if !again {
+        invite.used += 1;
+        invite.used_by.push(id);
+        txn.put_invite(&key, &invite)?;
+    }
+    let accepted = known
+        .as_ref()
+        .is_some_and(|known| known.state == ContactState::Ready || records::is_accepted(known));
+    if invite.uses == 1 || accepted {
+        return Ok(Use::Welcome);
+    }
+    let mut contact = known.unwrap_or_else(|| records::new_contact(name, now));
+    contact.state = ContactState::Asks;
+    name.clone_into(&mut contact.name);
+    txn.put_contact(&id, &contact)?;
+    Ok(Use::Asks)
 }
 
 async fn accept(
@@ -482,25 +505,23 @@ async fn accept(
     })
 }
 
-/// The person decided about somebody who asks.
-pub(crate) async fn decide(inner: &Arc<Inner>, id: IdentityId, yes: bool) -> Result<()> {
+/// The person decided about somebody who asks; whether they hold the line.
+pub(crate) async fn decide(inner: &Arc<Inner>, id: IdentityId, yes: bool) -> Result<bool> {
     let waiting = inner
         .waiting
         .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .unwrap_or_else(PoisonError::into_inner)
         .remove(&id);
     if yes {
+        // Until they hear of it: pending, without a link.
         inner
             .store
             .write(move |txn| {
-                // Until they hear of it: pending, without a link.
                 records::change_contact(txn, id, |contact| contact.state = ContactState::Pending)
             })
             .await?;
     }
-    if let Some(waiting) = waiting {
-        let _ = waiting.decide.send(yes);
-    }
+    let there = waiting.is_some_and(|waiting| waiting.decide.send(yes).is_ok());
     inner.events.emit(EventKind::Contact, about_contact(id));
-    Ok(())
+    Ok(there)
 }

@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     adding::Waiting,
+    clock,
     config::{Config, Internet},
     error::{Error, Result},
     event::EventKind,
@@ -205,10 +206,21 @@ impl Inner {
             .collect()
     }
 
-    pub(crate) fn meeting_began(&self, meeting: &Meeting) {
+    /// Meetings with a contact in which the other side answered: they are online.
+    pub(crate) fn online_meetings(&self, contact: IdentityId) -> Vec<Arc<Meeting>> {
+        let mut meetings = self.meetings_of(contact);
+        meetings.retain(|meeting| meeting.is_confirmed());
+        meetings
+    }
+
+    /// The other side answered.
+    pub(crate) fn meeting_began(self: &Arc<Self>, meeting: &Arc<Meeting>) {
         lock(&self.errors).remove(&meeting.contact);
         self.events
             .emit(EventKind::Presence, about_contact(meeting.contact));
+        let (inner, meeting) = (self.clone(), meeting.clone());
+        self.tasks
+            .spawn(async move { inner.note_met(&meeting, clock::now()).await });
     }
 
     pub(crate) async fn meeting_ended(&self, meeting: &Arc<Meeting>, now: Millis) {
@@ -226,11 +238,13 @@ impl Inner {
             let of_contact = sum.entry(meeting.contact).or_default();
             *of_contact = add(*of_contact, meeting.exchanged());
         }
-        let contact = meeting.contact;
-        self.note_met(meeting, now).await;
-        self.events
-            .emit(EventKind::Presence, about_contact(contact));
-        self.wake(contact);
+        // A connection that was refused or never spoke is no meeting: the backoff goes on.
+        if meeting.is_confirmed() {
+            self.note_met(meeting, now).await;
+            self.events
+                .emit(EventKind::Presence, about_contact(meeting.contact));
+            self.wake(meeting.contact);
+        }
     }
 
     /// Remembers when, over what and where a contact's device was met.

@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use proto::{
     DeviceId, EndpointId, IdentityId, SpaceId,
     admission::Chain,
+    body::{Body, kind},
     frame::OfferFrame,
     limits::{BATCH_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
-    run::Run,
+    run::{BodyPart, Run},
     space::{Descriptor, SpaceContext, SpaceKind},
     verify::{Comparison, Overlap, Reject, VerifiedRun},
 };
@@ -17,7 +18,7 @@ use crate::{
     clock,
     event::EventKind,
     events::About,
-    inner::Inner,
+    inner::{Inner, about_contact},
     records::{self, OfferState},
     spaces,
 };
@@ -361,10 +362,17 @@ impl From {
             let Ok(run) = Run::decode(&served.bytes) else {
                 break;
             };
-            for (id, _) in run
+            let entries = run
                 .headers(space, self.device)
-                .take_while(|(_, header)| header.seq < base)
-            {
+                .zip(&run.items)
+                .take_while(|((_, header), _)| header.seq < base);
+            for ((id, _), item) in entries {
+                let BodyPart::Present(body) = item.body else {
+                    continue;
+                };
+                if !matches!(Body::decode(body), Ok(Body::Message { .. })) {
+                    continue;
+                }
                 let about = About {
                     subject: Some(id.to_string()),
                     space: Some(space),
@@ -391,24 +399,28 @@ fn sync_event(space: SpaceId) -> (EventKind, About) {
 
 /// Notes what an import brought; returns the first new entry and how many.
 fn noted(space: SpaceId, imported: &Imported, aftermath: &mut Aftermath) -> Option<(u64, u64)> {
-    aftermath.events.extend(
-        imported
-            .entries
-            .iter()
-            .map(|entry| entry_event(space, entry)),
-    );
+    let events = imported.entries.iter();
+    aftermath
+        .events
+        .extend(events.filter_map(|entry| entry_event(space, entry)));
     let first = imported.entries.first()?.seq;
     Some((first, imported.entries.len() as u64))
 }
 
-/// The event that tells of a new entry.
-pub(crate) fn entry_event(space: SpaceId, entry: &NewEntry) -> (EventKind, About) {
+/// The event that tells of a new entry: what a page shows of it. An edit, a retract or a reaction
+/// is told as a change of its target, a new name as a change of its contact.
+pub(crate) fn entry_event(space: SpaceId, entry: &NewEntry) -> Option<(EventKind, About)> {
     let topic = entry.topic.filter(|topic| topic.0 != [0; 32]);
+    let subject = entry.target.or(entry.topic.map(|_| entry.id));
     let about = About {
-        subject: Some(entry.id.to_string()),
+        subject: subject.map(|id| id.to_string()),
         space: Some(space),
         topic: topic.map(|topic| topic.to_string()),
         contact: entry.author,
     };
-    (EventKind::Entry, about)
+    match (subject, entry.kind) {
+        (Some(_), _) => Some((EventKind::Entry, about)),
+        (None, Some(kind::PROFILE)) => Some((EventKind::Contact, about_contact(entry.author?))),
+        (None, _) => None,
+    }
 }

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -109,6 +109,8 @@ pub(crate) struct Meeting {
     pub(crate) conn: Connection,
     pub(crate) since: tokio::time::Instant,
     pub(crate) notices: Notices,
+    /// The other side answered: until then the contact doesn't count as online.
+    confirmed: AtomicBool,
     pub(crate) want: AtomicU64,
     /// Where the path leads, as seen last.
     path: Mutex<Option<Path>>,
@@ -128,12 +130,18 @@ impl Meeting {
             path,
             since: tokio::time::Instant::now(),
             notices: Notices::default(),
+            confirmed: AtomicBool::new(false),
             want: AtomicU64::new(0),
             entries_in: AtomicU64::new(0),
             entries_out: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
         }
+    }
+
+    /// Whether the other side answered.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::Relaxed)
     }
 
     /// The link in use, or the one used last.
@@ -438,7 +446,11 @@ impl Driver {
         let snapshot = self.inner.store.read()?;
         self.session
             .handle_frame(lane, frame, clock::now(), &snapshot)
-            .map_err(end_of)
+            .map_err(end_of)?;
+        if !self.meeting.confirmed.swap(true, Ordering::Relaxed) {
+            self.inner.meeting_began(&self.meeting);
+        }
+        Ok(())
     }
 
     fn handle_gossip(&mut self, event: Option<PairEvent>) -> Result<(), End> {

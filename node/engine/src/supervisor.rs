@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use links::{CloseCode, Connection, Protocol};
+use links::{CloseCode, CloseReason, Connection, Protocol};
 use proto::{EndpointId, IdentityId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -118,8 +118,6 @@ pub(crate) async fn hold(
         conn.close(CloseCode::Superseded, "");
         return false;
     }
-    inner.meeting_began(&meeting);
-    inner.note_met(&meeting, clock::now()).await;
     let end = tokio::select! {
         end = meeting::run(inner.clone(), meeting.clone()) => end,
         () = stop.cancelled() => {
@@ -132,6 +130,12 @@ pub(crate) async fn hold(
         inner.note_error(contact, &end.to_string());
     } else {
         tracing::debug!(contact = ?contact, %end, "a meeting ended");
+    }
+    if let Some(CloseReason::Remote(CloseCode::Refused)) = conn.close_reason() {
+        inner.note_error(
+            contact,
+            "the other side refused the connection: it may have removed you",
+        );
     }
     inner.meeting_ended(&meeting, clock::now()).await;
     true

@@ -1,5 +1,7 @@
 //! Invites and contacts.
 
+use std::time::Duration;
+
 use proto::{IdentityId, limits::NAME_CHARS_MAX, space::SpaceKind as Kind, text};
 
 use super::{Node, page_of};
@@ -15,6 +17,9 @@ use crate::{
         Relation,
     },
 };
+
+/// How long an accept waits for somebody who holds the line.
+const SETTLE_WAIT: Duration = Duration::from_secs(3);
 
 impl Node {
     /// Makes an invite.
@@ -149,7 +154,7 @@ impl Node {
         row: &records::Contact,
         all: &[(IdentityId, records::Contact)],
     ) -> Result<Contact> {
-        let meetings = self.0.meetings_of(id);
+        let meetings = self.0.online_meetings(id);
         let newest = meetings.iter().max_by_key(|meeting| meeting.since);
         let want = meetings
             .iter()
@@ -242,7 +247,20 @@ impl Node {
                 });
             }
         }
-        adding::decide(&self.0, id, true).await?;
+        let mut events = self.0.events.subscribe(None);
+        if adding::decide(&self.0, id, true).await? {
+            // They hold the line: the answer is there in a moment.
+            let settled = async {
+                while self
+                    .contact(id)
+                    .is_ok_and(|contact| contact.state != ContactState::Ready)
+                {
+                    events.next().await?;
+                }
+                Some(())
+            };
+            let _ = tokio::time::timeout(SETTLE_WAIT, settled).await;
+        }
         self.contact(id)
     }
 
@@ -355,6 +373,13 @@ fn forget(txn: &mut store::Txn<'_>, id: IdentityId, own: IdentityId) -> Result<(
         });
     for space in spaces.map(|space| space.id).collect::<Vec<_>>() {
         txn.leave_space(space)?;
+    }
+    // A used link doesn't bring them back.
+    for (key, mut invite) in txn.invites()? {
+        if invite.used_by.contains(&id) {
+            invite.used_by.retain(|by| *by != id);
+            txn.put_invite(&key, &invite)?;
+        }
     }
     txn.remove_contact(&id)?;
     records::bump_revs(txn)

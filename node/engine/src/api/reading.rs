@@ -425,7 +425,7 @@ impl Reader<'_> {
         acknowledged.insert(item.space, held);
         Ok(Some(if item.seq < held {
             Delivery::Delivered
-        } else if self.node.0.meetings_of(contact).is_empty() {
+        } else if self.node.0.online_meetings(contact).is_empty() {
             Delivery::Waiting
         } else {
             Delivery::Written
@@ -546,9 +546,25 @@ fn read_cursor(query: &PageQuery) -> Result<Option<store::Cursor>> {
     let bytes = BASE64URL_NOPAD
         .decode(text.as_bytes())
         .map_err(|_| bad_cursor())?;
-    Ok(Some(store::Cursor(bytes)))
+    match bytes.split_last_chunk() {
+        Some((place, check)) if cursor_check(place) == *check => {
+            Ok(Some(store::Cursor(place.to_vec())))
+        }
+        _ => Err(bad_cursor()),
+    }
 }
 
 fn shown_cursor(cursor: &store::Cursor) -> Cursor {
-    Cursor(BASE64URL_NOPAD.encode(&cursor.0))
+    let check = cursor_check(&cursor.0);
+    Cursor(BASE64URL_NOPAD.encode(&[&cursor.0[..], &check].concat()))
+}
+
+/// So that a mistyped cursor is told from one of ours. It protects nothing.
+fn cursor_check(place: &[u8]) -> [u8; 4] {
+    let mut check = [0; 4];
+    blake3::Hasher::new_derive_key("waymeet 1 cursor")
+        .update(place)
+        .finalize_xof()
+        .fill(&mut check);
+    check
 }

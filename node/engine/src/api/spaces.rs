@@ -1,6 +1,9 @@
 //! Forums, blogs and conversations as wholes: making, offering, accepting, leaving, listing.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use proto::{
     IdentityId, SpaceId,
@@ -29,12 +32,9 @@ impl Inner {
     pub(crate) fn tell_written(self: &Arc<Self>, written: &Written) {
         let first = written.entries.first().map_or(0, |entry| entry.seq);
         self.tell_meetings(written.space, written.device, first, None);
-        self.events.emit_all(
-            written
-                .entries
-                .iter()
-                .map(|entry| entry_event(written.space, entry)),
-        );
+        let events = written.entries.iter();
+        self.events
+            .emit_all(events.filter_map(|entry| entry_event(written.space, entry)));
     }
 }
 
@@ -149,7 +149,7 @@ impl Node {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn members(&self, id: SpaceId) -> Result<Vec<Member>> {
-        self.0.ready()?;
+        let keys = self.0.ready()?;
         let snapshot = self.0.store.read()?;
         let space = snapshot
             .space(id)?
@@ -158,54 +158,29 @@ impl Node {
         let creator = space
             .descriptor
             .as_ref()
-            .map(|descriptor| descriptor.creator);
-        let mut rows = snapshot.members(id)?;
-        if let Some(creator) = creator
-            && !rows.iter().any(|row| row.identity == creator)
-        {
-            rows.push(store::Member {
-                identity: creator,
-                inviter: None,
-                depth: 0,
-                entries: 0,
-                devices: Vec::new(),
-            });
-        }
+            .map_or(keys.identity.id(), |descriptor| descriptor.creator);
+        let rows = tree(&snapshot, id, creator)?;
         let mut members = Vec::new();
-        let mut open: Vec<IdentityId> = rows
-            .iter()
-            .filter(|row| row.inviter.is_none())
-            .map(|row| row.identity)
-            .collect();
-        let mut seen = std::collections::BTreeSet::new();
+        let mut open = vec![creator];
+        let mut seen = BTreeSet::new();
         while let Some(id) = open.pop() {
             if !seen.insert(id) {
                 continue;
             }
-            if let Some(row) = rows.iter().find(|row| row.identity == id) {
+            if let Some(row) = rows.get(&id) {
                 members.push(self.shown_member(&snapshot, row)?);
             }
-            open.extend(
-                rows.iter()
-                    .filter(|row| row.inviter == Some(id))
-                    .map(|row| row.identity),
-            );
+            let invited = rows.values().filter(|row| row.inviter == Some(id));
+            open.extend(invited.map(|row| row.identity));
         }
-        // Whose inviter wrote nothing stands at the end of the tree, with the inviter's name.
-        for row in rows.iter().filter(|row| !seen.contains(&row.identity)) {
-            members.push(self.shown_member(&snapshot, row)?);
-        }
+        let own = self.person(&snapshot, keys.identity.id())?;
+        let depth = snapshot.own_chain(id)?.admissions().len();
         for contact in records::offered_to(&snapshot, id)? {
-            if !rows.iter().any(|row| row.identity == contact) {
-                let admitted_by = self
-                    .0
-                    .keys()
-                    .map(|keys| self.person(&snapshot, keys.identity.id()))
-                    .transpose()?;
+            if !rows.contains_key(&contact) {
                 members.push(Member {
                     person: self.person(&snapshot, contact)?,
-                    admitted_by,
-                    depth: 0,
+                    admitted_by: Some(own.clone()),
+                    depth: u32::try_from(depth).unwrap_or(u32::MAX).saturating_add(1),
                     entries: 0,
                     offered: true,
                 });
@@ -496,4 +471,43 @@ impl Node {
             last_activity_ms: space.last_activity,
         })
     }
+}
+
+/// Everybody who wrote, and those between them and the creator who let others in without writing.
+fn tree(
+    snapshot: &store::Snapshot,
+    space: SpaceId,
+    creator: IdentityId,
+) -> Result<BTreeMap<IdentityId, store::Member>> {
+    let silent = |identity, inviter, depth| store::Member {
+        identity,
+        inviter,
+        depth,
+        entries: 0,
+        devices: Vec::new(),
+    };
+    let written = snapshot.members(space)?;
+    let mut rows: BTreeMap<_, _> = written.into_iter().map(|row| (row.identity, row)).collect();
+    rows.entry(creator)
+        .or_insert_with(|| silent(creator, None, 0));
+    let missing: Vec<store::Member> = rows
+        .values()
+        .filter(|row| row.inviter.is_some_and(|by| !rows.contains_key(&by)))
+        .cloned()
+        .collect();
+    for row in missing {
+        let Some(store::MemberDevice { device, .. }) = row.devices.first() else {
+            continue;
+        };
+        let beginning = snapshot.beginning(space, *device)?;
+        let chain = beginning
+            .map(|beginning| beginning.chain)
+            .unwrap_or_default();
+        for (depth, admission) in (1..).zip(chain.admissions()) {
+            rows.entry(admission.invitee).or_insert_with(|| {
+                silent(admission.invitee, Some(admission.inviter.identity), depth)
+            });
+        }
+    }
+    Ok(rows)
 }

@@ -155,10 +155,12 @@ impl Node {
                 txn.put_own_device(&own)?;
                 let mut written = Vec::new();
                 for space in txn.spaces()? {
-                    if txn
-                        .frontier(space.id, keys.device.id())?
-                        .is_some_and(|feed| feed.base > 0)
-                    {
+                    // The own blog tells every contact, also those with nothing else in common.
+                    let own_blog = space.kind == SpaceKind::Blog
+                        && space.facts(own.certificate.identity).counterpart
+                            == own.certificate.identity;
+                    let feed = txn.frontier(space.id, keys.device.id())?;
+                    if own_blog || feed.is_some_and(|feed| feed.base > 0) {
                         written.push(spaces::append(
                             txn,
                             &keys,
@@ -194,6 +196,7 @@ impl Node {
             .0
             .meetings()
             .values()
+            .filter(|meeting| meeting.is_confirmed())
             .map(|meeting| meeting.contact)
             .collect();
         let mut counts = Counts {

@@ -605,7 +605,6 @@ fn checked_tags(tags: &[String]) -> Result<Vec<String>> {
     for tag in tags
         .iter()
         .map(|tag| tag.trim().trim_start_matches('#').to_lowercase())
-        .filter(|tag| !tag.is_empty())
     {
         if !text::is_line(&tag, TAG_CHARS_MAX) {
             return Err(invalid(
