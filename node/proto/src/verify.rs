@@ -110,10 +110,11 @@ pub fn verify_run(
         Ok(known) => links.get(known - 1).is_some_and(|link| link.id == head.top),
         Err(_) => false,
     };
-    if !agrees || run.end() <= head.next {
+    let ends = Ends::of(facts);
+    let nothing_new = run.end() <= head.next || (known > 0 && ends.is_reached(head.next));
+    if !agrees || nothing_new {
         return overlap(facts, &run, links, agrees).map(Outcome::Overlaps);
     }
-    let ends = Ends::of(facts);
     let kept = ends.keep(head.next, run.start, &links, |link| link.id)?;
     let (after, signatures) = check_signatures(facts, &ends, &run, &links, kept)?;
     let author = check_bodies(space, facts.device, &run, &links, head.next, kept)?;

@@ -231,9 +231,16 @@ impl Channel {
             }
             Some(Kind::Fill) => {}
             Some(Kind::Fork) => {
-                self.proofs.remove(&device);
-                self.in_flight.remove(&device);
-                self.unwant(&device);
+                let fork = self.proofs.remove(&device);
+                let flight = self.in_flight.get(&device);
+                // What was checked with the fork in mind ends below it and goes on.
+                let beyond = flight
+                    .zip(fork)
+                    .is_some_and(|(flight, fork)| flight.head.next > fork.seq);
+                if beyond || flight.is_none() {
+                    self.in_flight.remove(&device);
+                    self.unwant(&device);
+                }
             }
             Some(Kind::Compare { .. }) => {
                 self.in_flight.remove(&device);

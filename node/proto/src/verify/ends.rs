@@ -30,6 +30,15 @@ impl Ends {
         }
     }
 
+    /// Whether the feed is known up to its end, so that nothing can continue it.
+    pub(super) fn is_reached(&self, next: u64) -> bool {
+        match *self {
+            Self::Open => false,
+            Self::Fork { seq, .. } => next == seq,
+            Self::Revoked { seq, .. } => next.checked_sub(1) == Some(seq),
+        }
+    }
+
     /// How many entries of a run that begins at `start` may be kept, where all below `next` are
     /// known. What reaches the end must be on the branch that is kept.
     pub(super) fn keep<T>(

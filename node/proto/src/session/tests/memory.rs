@@ -92,16 +92,52 @@ impl Feed {
         }
     }
 
-    fn truncate(&mut self, fork: ForkPoint, proof: Vec<u8>) {
-        if self
+    /// Forgets the signatures that a node doesn't keep: all but the checkpoints' and the last's.
+    fn prune(&mut self) {
+        let mut head = Head::EMPTY;
+        let top = (self.entries.len() as u64).checked_sub(1);
+        for (id, header, _) in &self.entries {
+            if !head.checkpoint_next(header.body_len) && Some(header.seq) != top {
+                self.signatures.remove(&header.seq);
+            }
+            head = head.after(*id, header.body_len);
+        }
+    }
+
+    /// Keeps a fork that counts before the one that is known, and drops what it ends. Who holds
+    /// another branch than the proof continues drops all.
+    fn keep_fork(&mut self, fork: ForkPoint, proof: Vec<u8>) {
+        let known = self
             .fork
             .as_ref()
-            .is_none_or(|(known, _)| fork.seq < known.seq)
-        {
-            self.entries.truncate(fork.seq as usize);
-            self.signatures.retain(|seq, _| *seq < fork.seq);
-            self.fork = Some((fork, proof));
+            .map(|(known, _)| (known.seq, known.backlink));
+        if known.is_some_and(|known| known <= (fork.seq, fork.backlink)) {
+            return;
         }
+        let before = fork
+            .seq
+            .checked_sub(1)
+            .map(|seq| self.entries.get(seq as usize));
+        let other = matches!(before, Some(Some((id, ..))) if *id != fork.backlink);
+        let kept = if other { 0 } else { fork.seq };
+        self.entries.truncate(kept as usize);
+        self.signatures.retain(|seq, _| *seq < kept);
+        self.fork = Some((fork, proof));
+    }
+
+    /// What a fork learnt since a run was checked refuses of it.
+    fn check_ends(&self, run: &VerifiedRun) -> Result<(), Reject> {
+        let Some((fork, _)) = &self.fork else {
+            return Ok(());
+        };
+        let end = run.head().next;
+        if end > fork.seq {
+            return Err(Reject::BeyondFork { fork: fork.seq });
+        }
+        if end == fork.seq && run.head().top != fork.backlink {
+            return Err(Reject::OtherBranch { seq: end - 1 });
+        }
+        Ok(())
     }
 }
 
@@ -232,6 +268,15 @@ impl Memory {
         self.spaces.get_mut(&id).unwrap().feeds.insert(device, feed);
     }
 
+    /// Forgets what stands from a place on, as a restored backup does.
+    pub(super) fn cut(&mut self, id: SpaceId, device: DeviceId, keep: u64) {
+        let feeds = &mut self.spaces.get_mut(&id).unwrap().feeds;
+        let feed = feeds.get_mut(&device).unwrap();
+        feed.entries.truncate(keep as usize);
+        feed.signatures.retain(|seq, _| *seq < keep);
+        feed.prune();
+    }
+
     pub(super) fn drop_body(&mut self, id: SpaceId, device: DeviceId, seq: usize) {
         self.spaces
             .get_mut(&id)
@@ -272,6 +317,7 @@ impl Memory {
         let Some(run) = run.after(&feed.head()) else {
             return Ok(());
         };
+        feed.check_ends(&run)?;
         let mut backlink = run.backlink();
         for (seq, item) in (run.start()..).zip(run.items()) {
             let header = Header {
@@ -289,6 +335,7 @@ impl Memory {
                 .push((item.id, header, run.body_bytes(item).map(<[u8]>::to_vec)));
         }
         feed.signatures.extend(run.signatures().iter().copied());
+        feed.prune();
         Ok(())
     }
 
@@ -308,14 +355,16 @@ impl Memory {
             theirs,
         } = &result
         {
-            let (signed, signature) = feed.signatures.range(seq..).next().unwrap();
+            let Some((signed, signature)) = feed.signatures.range(seq..).next() else {
+                return Comparison::Known;
+            };
             let headers = feed.entries[*seq as usize..=*signed as usize]
                 .iter()
                 .map(|(_, header, _)| header);
             let own = Branch::new(headers, *signature);
             let proof = ForkProof::new(id, overlap.device(), *seq, *backlink, own, theirs.clone());
             assert!(proof.holds(id, overlap.device()));
-            feed.truncate(
+            feed.keep_fork(
                 ForkPoint {
                     seq: *seq,
                     backlink: *backlink,
@@ -343,7 +392,7 @@ impl Memory {
             .feeds
             .entry(device)
             .or_default()
-            .truncate(fork, proof.to_vec());
+            .keep_fork(fork, proof.to_vec());
         Ok(())
     }
 

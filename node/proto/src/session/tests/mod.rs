@@ -1,5 +1,7 @@
 //! Two sessions over a plain store in memory: what must hold whatever the order and the cuts.
 
+mod forks;
+mod hostile;
 mod memory;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,6 +30,8 @@ struct Side {
     offers: Vec<OfferFrame>,
     seen_by: u64,
     holds: u64,
+    /// Bodies that were sent by themselves.
+    bodies_sent: usize,
 }
 
 fn start(
@@ -86,6 +90,7 @@ impl Side {
             offers: Vec::new(),
             seen_by: 0,
             holds: 0,
+            bodies_sent: 0,
         }
     }
 
@@ -96,64 +101,81 @@ impl Side {
             any = true;
             match output {
                 Output::Control(bytes) => self.post(Lane::Control, bytes),
-                Output::Import { space, run } => {
-                    let (device, bytes) = (run.device(), receive::run_bytes(&run));
-                    let refused = self.store.import(space, run).err();
-                    self.session
-                        .handle_imported(space, device, bytes, refused, NOW, &self.store)
-                        .unwrap();
-                }
-                Output::Compare { space, overlap } => {
-                    let result = self.store.compare(space, &overlap);
-                    self.session
-                        .handle_compared(
-                            space,
-                            (overlap.device(), overlap.start()),
-                            &result,
-                            NOW,
-                            &self.store,
-                        )
-                        .unwrap();
-                }
-                Output::ImportFork {
-                    space,
-                    device,
-                    proof,
-                } => {
-                    let refused = self.store.import_fork(space, device, &proof).err();
-                    self.session
-                        .handle_imported(space, device, 0, refused, NOW, &self.store)
-                        .unwrap();
-                }
-                Output::Fill {
-                    space,
-                    device,
-                    seq,
-                    body,
-                } => {
-                    let refused = self.store.fill(space, device, seq, &body).err();
-                    self.session
-                        .handle_imported(space, device, 0, refused, NOW, &self.store)
-                        .unwrap();
-                }
-                Output::Common(_) => {}
-                Output::Offers { rev, offers } => {
-                    self.offers.extend(offers);
-                    self.session.handle_offers_kept(rev);
-                }
-                Output::SeenBy { rev } => self.seen_by = rev,
-                Output::Equal(space) => {
-                    self.equal.insert(space);
-                }
-                Output::PeerHolds { base, .. } => self.holds = base,
-                Output::Rejected(reject) => self.rejected.push(reject),
+                work => self.store(work),
             }
         }
         while let Some(frame) = self.session.poll_data(&self.store, |_| true).unwrap() {
             any = true;
+            self.bodies_sent += usize::from(frame.bytes[0] == 0x22);
             self.post(Lane::Space(frame.channel), frame.bytes);
         }
         any
+    }
+
+    /// Stores what the session hands out, and tells it what became of that.
+    fn store(&mut self, work: Output) {
+        let (store, session) = (&mut self.store, &mut self.session);
+        let imported = match work {
+            Output::Import { space, run } => {
+                let (device, bytes) = (run.device(), receive::run_bytes(&run));
+                (space, device, bytes, store.import(space, run).err())
+            }
+            Output::ImportFork {
+                space,
+                device,
+                proof,
+            } => (
+                space,
+                device,
+                0,
+                store.import_fork(space, device, &proof).err(),
+            ),
+            Output::Fill {
+                space,
+                device,
+                seq,
+                body,
+            } => (
+                space,
+                device,
+                0,
+                store.fill(space, device, seq, &body).err(),
+            ),
+            Output::Compare { space, overlap } => {
+                let result = store.compare(space, &overlap);
+                let overlap = (overlap.device(), overlap.start());
+                session
+                    .handle_compared(space, overlap, &result, NOW, store)
+                    .unwrap();
+                return;
+            }
+            Output::Control(_) | Output::Common(_) => return,
+            Output::Offers { rev, offers } => {
+                self.offers.extend(offers);
+                session.handle_offers_kept(rev);
+                return;
+            }
+            Output::SeenBy { rev } => {
+                self.seen_by = rev;
+                return;
+            }
+            Output::Equal(space) => {
+                self.equal.insert(space);
+                return;
+            }
+            Output::PeerHolds { base, .. } => {
+                self.holds = base;
+                return;
+            }
+            Output::Rejected(reject) => {
+                self.rejected.push(reject);
+                return;
+            }
+        };
+        let (space, device, bytes, refused) = imported;
+        session
+            .handle_imported(space, device, bytes, refused, NOW, store)
+            .unwrap();
     }
 
     fn post(&mut self, lane: Lane, bytes: Vec<u8>) {
@@ -364,51 +386,6 @@ fn gossip_brings_an_entry_and_the_session_fetches_what_gossip_lost() {
         .handle_gossip(&foreign, NOW, &other.store)
         .unwrap();
     assert!(!other.drive());
-}
-
-#[test]
-fn a_fork_ends_alike_on_both_sides_and_its_proof_is_passed_on() {
-    let (mut one, other, space) = pair((10, 3));
-    let cem = Person::new(3);
-    let mut third = Memory::new(cem.clone());
-    third.join_forum(&one, space);
-    third.write(space, 5);
-    let mut liar = third.clone();
-    third.write_as(space, 2, "truth");
-    liar.write_as(space, 4, "lie");
-    one.copy_feed(&third, space, cem.device.id());
-    let mut other = other;
-    other.copy_feed(&liar, space, cem.device.id());
-    let (one, other) = meet(one, other, &BTreeSet::new(), (1, 0));
-    let fork = one.store.frontier(space, cem.device.id()).unwrap().unwrap();
-    assert_eq!(fork.fork, Some(6), "genesis and five entries are shared");
-    assert_eq!(
-        Some(fork),
-        other.store.frontier(space, cem.device.id()).unwrap()
-    );
-    assert_eq!(one.store.contents(space), other.store.contents(space));
-    let mut fourth = Memory::new(Person::new(4));
-    fourth.join_forum(&one.store, space);
-    let (one, fourth) = meet(one.store, fourth, &BTreeSet::new(), (1, 0));
-    assert_eq!(
-        fourth.store.frontier(space, cem.device.id()).unwrap(),
-        Some(fork)
-    );
-    assert_eq!(one.store.contents(space), fourth.store.contents(space));
-}
-
-#[test]
-fn a_hole_is_filled_by_whoever_has_the_body() {
-    let (one, other, space) = pair((10, 3));
-    let (one, mut other) = meet(one, other, &BTreeSet::new(), (1, 0));
-    let device = one.store.me.device.id();
-    other.store.drop_body(space, device, 4);
-    assert_ne!(
-        one.store.digest(space).unwrap(),
-        other.store.digest(space).unwrap()
-    );
-    let (one, other) = meet(one.store, other.store, &BTreeSet::from([space]), (1, 1));
-    assert_eq!(one.store.contents(space), other.store.contents(space));
 }
 
 #[test]

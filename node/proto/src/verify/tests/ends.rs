@@ -189,6 +189,9 @@ fn a_run_across_a_fork_or_a_revocation_is_kept_up_to_it() {
         continues(&feed, &revoked(&feed, 1, 5), run.clone()),
         feed.head(6)
     );
+    // Where the prefix is held already, nothing is new.
+    assert!(overlap(&feed, &forked(&feed, 5, 5), run.clone()).is_known());
+    assert!(overlap(&feed, &revoked(&feed, 6, 5), run.clone()).is_known());
     let Ok(Outcome::Continues(verified)) = verify_run(&feed.space, &forked(&feed, 1, 5), run)
     else {
         panic!("not accepted");
