@@ -294,9 +294,17 @@ impl Driver {
     /// Does what the session says until it waits for something.
     fn pump(&mut self) -> Result<(), End> {
         let snapshot = self.inner.store.read()?;
-        while self.send_control()?
-            && let Some(output) = self.session.poll(&snapshot)?
-        {
+        loop {
+            // What came in is stored also while the other side doesn't read: else two nodes that
+            // both have much to say would wait for each other.
+            let output = if self.send_control()? {
+                self.session.poll(&snapshot)?
+            } else {
+                self.session.poll_work()
+            };
+            let Some(output) = output else {
+                break;
+            };
             match output {
                 Output::Control(bytes) => self.outbox.push_back(bytes.into()),
                 Output::Import { space, run } => self.jobs.push_back(Job::Import { space, run }),
