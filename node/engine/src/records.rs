@@ -288,19 +288,6 @@ pub(crate) fn invite_by_tag(
         .find(|(_, invite)| invite.secret.tag() == *tag))
 }
 
-pub(crate) fn change_invite(
-    txn: &mut Txn<'_>,
-    id: &str,
-    change: impl FnOnce(&mut Invite),
-) -> Result<()> {
-    let id = id.to_owned();
-    if let Some(mut invite) = txn.invite(&id)? {
-        change(&mut invite);
-        txn.put_invite(&id, &invite)?;
-    }
-    Ok(())
-}
-
 /// Forgets invites that ended a week ago.
 pub(crate) fn remove_stale_invites(txn: &mut Txn<'_>, now: Millis) -> Result<()> {
     for (id, invite) in txn.invites()? {

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use links::{CloseCode, CloseReason, Connection, Protocol};
+use links::{CloseCode, Connection, Protocol};
 use proto::{EndpointId, IdentityId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -125,17 +125,16 @@ pub(crate) async fn hold(
             End::Cut
         }
     };
-    if let End::Misbehaved(_) | End::Store(_) = &end {
-        tracing::warn!(contact = ?contact, %end, "a meeting ended");
-        inner.note_error(contact, &end.to_string());
-    } else {
-        tracing::debug!(contact = ?contact, %end, "a meeting ended");
-    }
-    if let Some(CloseReason::Remote(CloseCode::Refused)) = conn.close_reason() {
-        inner.note_error(
-            contact,
-            "the other side refused the connection: it may have removed you",
-        );
+    match &end {
+        End::Misbehaved(_) | End::Store(_) => {
+            tracing::warn!(contact = ?contact, %end, "a meeting ended");
+            inner.note_error(contact, &end.to_string());
+        }
+        // It never began: the person should see why, for example that they were removed.
+        End::Closed(reason) if !meeting.is_confirmed() => inner.note_error(contact, reason),
+        End::Closed(_) | End::Cut => {
+            tracing::debug!(contact = ?contact, %end, "a meeting ended");
+        }
     }
     inner.meeting_ended(&meeting, clock::now()).await;
     true

@@ -601,6 +601,13 @@ fn checked_text(body: &str) -> Result<String> {
 }
 
 fn checked_tags(tags: &[String]) -> Result<Vec<String>> {
+    if tags.len() > TAGS_MAX {
+        let found = tags.len();
+        return Err(invalid(
+            "tags",
+            &format!("expected at most {TAGS_MAX} tags, found {found}"),
+        ));
+    }
     let mut checked: Vec<String> = Vec::new();
     for tag in tags
         .iter()
@@ -615,12 +622,6 @@ fn checked_tags(tags: &[String]) -> Result<Vec<String>> {
         if !checked.contains(&tag) {
             checked.push(tag);
         }
-    }
-    if checked.len() > TAGS_MAX {
-        return Err(invalid(
-            "tags",
-            &format!("expected at most {TAGS_MAX} tags, found {}", checked.len()),
-        ));
     }
     Ok(checked)
 }
