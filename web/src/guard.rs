@@ -15,6 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     App, api, assets,
     fault::{Fault, FaultKind},
+    hosts::Hosts,
     limits::REQUEST_TIME_MAX,
     pages,
 };
@@ -22,6 +23,9 @@ use crate::{
 /// Everything from here, nothing from elsewhere, nothing inline.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+/// Under `no-referrer` browsers send `Origin: null` with a form, and only on loopback and over TLS do
+/// they add `Sec-Fetch-Site`. By another name the origin must come along, or no form would be accepted.
+const REFERRER_POLICY_BY_NAME: &str = "same-origin";
 /// Nothing that a page here needs.
 const PERMISSIONS_POLICY: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
      magnetometer=(), microphone=(), midi=(), payment=(), usb=()";
@@ -41,7 +45,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let for_tool = is_for_tool(request.uri());
     let may_be_kept = request.uri().path().starts_with(assets::PREFIX);
-    let mut response = if app.hosts.check(request.headers(), request.uri()).is_some() {
+    let host = app.hosts.check(request.headers(), request.uri());
+    let mut response = if host.is_some() {
         tokio::time::timeout(REQUEST_TIME_MAX, next.run(request))
             .await
             .unwrap_or_else(|_| timeout().into_response())
@@ -53,6 +58,12 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     }
     let may_be_kept = may_be_kept && !response.status().is_client_error();
     add_headers(response.headers_mut(), may_be_kept);
+    if host.is_some_and(|host| !Hosts::is_loopback(&host)) {
+        let policy = HeaderValue::from_static(REFERRER_POLICY_BY_NAME);
+        response
+            .headers_mut()
+            .insert(header::REFERRER_POLICY, policy);
+    }
     response
 }
 

@@ -70,6 +70,11 @@ impl Hosts {
         ours.chain(extra).collect()
     }
 
+    /// Whether `host` can only mean this machine.
+    pub(crate) fn is_loopback(host: &str) -> bool {
+        LOOPBACK.contains(&split_port(host).0)
+    }
+
     /// Whether `origin` is the page that `host` serves.
     pub(crate) fn is_same_origin(origin: &str, host: &str) -> bool {
         ["http://", "https://"]

@@ -299,6 +299,7 @@ async fn the_other_pages_show_themselves() {
             .body
             .contains("class=\"main-nav\"")
     );
+    let other = bench.browser().await;
     let page = browser.page("/settings").await;
     let session = between(&page, "/settings/sessions/", "/end").to_owned();
     assert_eq!(
@@ -311,5 +312,7 @@ async fn the_other_pages_show_themselves() {
     browser
         .change(&format!("/settings/sessions/{session}/end"), &[])
         .await;
+    assert_eq!(other.get("/").await.status, 401);
+    browser.change("/sign-out", &[]).await;
     assert_eq!(browser.get("/").await.status, 401);
 }

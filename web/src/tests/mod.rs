@@ -4,6 +4,7 @@ mod api;
 mod dashboard;
 mod security;
 mod served;
+mod two;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -81,7 +82,7 @@ impl Bench {
         let node = Node::start(config).await.unwrap();
         let config = WebConfig {
             api_token: TOKEN.to_owned(),
-            hosts: Vec::new(),
+            hosts: vec!["pi.lan".to_owned()],
             port: 7340,
         };
         let web = Web::new(node.clone(), config);
@@ -142,7 +143,7 @@ impl Bench {
     async fn browser(&self) -> Browser<'_> {
         let link = self.web.sign_in_link("http://127.0.0.1:7340");
         let token = link.split_once("token=").unwrap().1.to_owned();
-        let request = form_request("/sign-in", &[("token", &token)])
+        let request = form_request("/sign-in")
             .body(form_body(&[("token", &token)]))
             .unwrap();
         let answer = self.send(request).await;
@@ -183,7 +184,7 @@ fn form_body(fields: &[(&str, &str)]) -> Body {
     Body::from(form.finish())
 }
 
-fn form_request(path: &str, _: &[(&str, &str)]) -> axum::http::request::Builder {
+fn form_request(path: &str) -> axum::http::request::Builder {
     Request::builder()
         .method(Method::POST)
         .uri(path)

@@ -137,6 +137,39 @@ async fn another_name_is_refused_with_a_page_that_helps() {
 }
 
 #[tokio::test]
+async fn by_a_name_from_the_settings_forms_bring_their_origin() {
+    let bench = Bench::ana().await;
+    let browser = bench.browser().await;
+    let request = Request::builder()
+        .uri("/")
+        .header(header::HOST, "pi.lan:7340")
+        .header(header::COOKIE, &browser.cookie)
+        .body(Body::empty())
+        .unwrap();
+    let page = bench.send(request).await;
+    assert_eq!(
+        (page.status.as_u16(), page.header("referrer-policy")),
+        (200, "same-origin")
+    );
+    for (origin, status) in [
+        ("http://pi.lan:7340", 303),
+        ("http://evil.example", 403),
+        ("null", 403),
+    ] {
+        let fields = [("csrf", browser.csrf.as_str()), ("name", "Anna")];
+        let request = form_request("/settings/name")
+            .header(header::COOKIE, &browser.cookie)
+            .header(header::ORIGIN, origin)
+            .body(form_body(&fields));
+        let mut request = request.unwrap();
+        request
+            .headers_mut()
+            .insert(header::HOST, "pi.lan:7340".parse().unwrap());
+        assert_eq!(bench.send(request).await.status, status, "{origin}");
+    }
+}
+
+#[tokio::test]
 async fn a_sign_in_link_works_once_and_looking_does_not_use_it() {
     let bench = Bench::ana().await;
     let link = bench.web.sign_in_link("http://127.0.0.1:7340/");
@@ -151,11 +184,7 @@ async fn a_sign_in_link_works_once_and_looking_does_not_use_it() {
     }
     let attempt = |token: &str| {
         let fields = [("token", token)];
-        bench.send(
-            form_request("/sign-in", &fields)
-                .body(form_body(&fields))
-                .unwrap(),
-        )
+        bench.send(form_request("/sign-in").body(form_body(&fields)).unwrap())
     };
     let (one, other) = tokio::join!(attempt(token), attempt(token));
     let mut statuses = [one.status.as_u16(), other.status.as_u16()];
@@ -191,7 +220,7 @@ async fn a_session_is_fresh_at_each_sign_in_and_ends_on_the_server() {
     let link = bench.web.sign_in_link("");
     let token = link.split_once("token=").unwrap().1;
     let fields = [("token", token)];
-    let request = form_request("/sign-in", &fields)
+    let request = form_request("/sign-in")
         .header(
             header::COOKIE,
             format!("waymeet-7340=planted; {}", first.cookie),
@@ -285,7 +314,7 @@ async fn a_form_counts_only_from_our_own_pages() {
                 ("title", "x"),
                 ("link", "x"),
             ];
-            let mut request = form_request(&path, &fields).header(header::COOKIE, &browser.cookie);
+            let mut request = form_request(&path).header(header::COOKIE, &browser.cookie);
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
@@ -293,7 +322,7 @@ async fn a_form_counts_only_from_our_own_pages() {
             assert_eq!(answer.status, 403, "{case}: {path}: {}", answer.body);
         }
         let fields = [("csrf", browser.csrf.as_str())];
-        let request = form_request(&path, &fields)
+        let request = form_request(&path)
             .header(header::COOKIE, &browser.cookie)
             .body(Body::from(vec![b'x'; 600 * 1024]))
             .unwrap();
@@ -366,4 +395,33 @@ fn templates_hold_nothing_inline_and_nothing_from_elsewhere() {
         }
     }
     assert!(files > 30);
+}
+
+/// A route for a form that no test submits fails here.
+#[test]
+fn every_form_has_a_case() {
+    let cases = concat!(
+        include_str!("dashboard.rs"),
+        include_str!("two.rs"),
+        include_str!("security.rs")
+    );
+    for (path, _, post) in page_routes() {
+        let end = path.rsplit('}').next().unwrap();
+        // A path that ends with an id is told by what stands before the id.
+        let sign = if end.is_empty() {
+            path.split('{').next().unwrap()
+        } else {
+            end
+        };
+        let submitted = cases.split(';').any(|statement| {
+            (statement.contains(".submit(")
+                || statement.contains(".change(")
+                || statement.contains("form_request("))
+                && statement.contains(sign)
+        });
+        // Some tests name the path first.
+        let named =
+            cases.contains(&format!("{sign}\");")) || cases.contains(&format!("{sign}\"), &["));
+        assert!(!post || submitted || named, "{path} has no case");
+    }
 }
