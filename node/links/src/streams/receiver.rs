@@ -25,8 +25,9 @@ pub const CONTROL_INBOX_BYTES: u32 = 2 * 1024 * 1024 + 2 * FRAME_COST;
 /// Bytes of lane frames that wait to be taken or are being read, over all lanes. Beyond it QUIC's
 /// windows hold the sender back.
 pub const LANES_INBOX_BYTES: u32 = 8 * 1024 * 1024;
-/// Channels in one meeting: every space once, and as many again that came during it.
-pub const CHANNELS_MAX: usize = 2 * limits::SPACES_MAX;
+/// Channels that entries came on in one meeting. Each search for common spaces numbers them anew,
+/// and a meeting of days sees many; one costs a few bytes.
+pub const CHANNELS_MAX: usize = 16 * limits::SPACES_MAX;
 /// What a waiting frame costs besides its bytes, so that tiny frames are bounded too.
 const FRAME_COST: u32 = 128;
 

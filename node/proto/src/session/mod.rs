@@ -34,7 +34,7 @@ use crate::{
     frame::{Hello, LinkClass, OfferFrame, VERSION},
     frontier::Frontier,
     ids::{DeviceId, SpaceId},
-    limits::FEEDS_PER_SPACE_MAX,
+    limits::{FEEDS_PER_SPACE_MAX, SPACES_MAX},
     merkle::{Hash, Node, Prefix},
     space::{SpaceContext, SpaceKind},
     time::Millis,
@@ -44,8 +44,8 @@ use crate::{
 
 /// Rejections after which a session is closed: bugs show up once, attacks again and again.
 pub const STRIKES_MAX: u32 = 32;
-/// Searches for common spaces in one session at most.
-pub const GENERATIONS_MAX: u32 = 4_096;
+/// Searches for common spaces in one session at most: each numbers its channels apart in 32 bits.
+pub const GENERATIONS_MAX: u32 = u32::MAX / SPACES_MAX as u32 - 1;
 /// Bytes of received runs that wait for the disk; a driver stops reading data above it.
 pub const IMPORT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Frontiers of the peer that a session remembers, over all its spaces: one space of the largest
