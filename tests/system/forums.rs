@@ -189,12 +189,18 @@ fn leaving_deletes_here_and_only_here() {
     let missed = ana.reply(&thread, "are you there?");
     hand_on(&ana, &ben, &forum);
     ben.receives(&missed);
-    assert_eq!(
-        ben.texts(&thread),
-        ["hello", "bye", "are you there?"],
-        "who returns finds all of it"
-    );
+    ben.until("all of it, the own words too", |ben| {
+        (ben.texts(&thread) == ["hello", "bye", "are you there?"]).then_some(())
+    });
+    // Whoever begins a feed twice has forked, and everybody drops it.
     ana.receives(&ben.reply(&thread, "again"));
+    for node in [&ana, &ben] {
+        assert_eq!(node.get(&format!("/forums/{forum}"))["forks"], json!([]));
+        assert_eq!(
+            node.texts(&thread),
+            ["hello", "bye", "are you there?", "again"]
+        );
+    }
 }
 
 #[test]

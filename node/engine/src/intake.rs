@@ -19,6 +19,7 @@ use crate::{
     event::EventKind,
     events::About,
     inner::{Inner, about_contact},
+    own_feed,
     records::{self, OfferState},
     spaces,
 };
@@ -304,8 +305,9 @@ impl From {
                 if txn.left(&context.id)?.is_some() {
                     continue;
                 }
-                match txn.create_space(&spaces::described(&descriptor, chain, clock::now())) {
-                    Ok(()) => {}
+                let now = clock::now();
+                match txn.create_space(&spaces::described(&descriptor, chain, now)) {
+                    Ok(()) => own_feed::restore(txn, self.device, context.id, now)?,
                     Err(Error::TooManySpaces { .. }) => continue,
                     Err(error) => return Err(error),
                 }

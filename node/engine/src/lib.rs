@@ -23,6 +23,7 @@ mod inner;
 mod intake;
 mod invites;
 mod meeting;
+mod own_feed;
 mod records;
 mod spaces;
 mod supervisor;

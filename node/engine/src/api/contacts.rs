@@ -9,8 +9,9 @@ use crate::{
     Error, Result, adding,
     error::invalid,
     event::EventKind,
+    files::Keys,
     inner::about_contact,
-    invites,
+    invites, own_feed,
     records::{self, ContactState as Row},
     view::{
         Behind, Contact, ContactPatch, ContactState, Invite, NewInvite, Page, PageQuery, Person,
@@ -306,7 +307,6 @@ impl Node {
     /// [`Error::NotFound`].
     pub async fn remove_contact(&self, id: IdentityId) -> Result<()> {
         let keys = self.0.ready()?;
-        let own = keys.identity.id();
         let row = self.0.store.read()?.contact(&id)?.ok_or(Error::NotFound {
             what: "the contact",
         })?;
@@ -315,7 +315,10 @@ impl Node {
         if row.state == Row::Asks {
             adding::decide(&self.0, id, false).await?;
         }
-        self.0.store.write(move |txn| forget(txn, id, own)).await?;
+        self.0
+            .store
+            .write(move |txn| forget(txn, &keys, id))
+            .await?;
         self.0.events.emit(EventKind::Contact, about_contact(id));
         Ok(())
     }
@@ -363,7 +366,8 @@ impl Node {
 }
 
 /// Forgets a contact: the row, the conversation, and their blog. What they wrote in common spaces stays.
-fn forget(txn: &mut store::Txn<'_>, id: IdentityId, own: IdentityId) -> Result<(), store::Error> {
+fn forget(txn: &mut store::Txn<'_>, keys: &Keys, id: IdentityId) -> Result<(), store::Error> {
+    let own = keys.identity.id();
     let spaces = txn
         .spaces()?
         .into_iter()
@@ -372,6 +376,12 @@ fn forget(txn: &mut store::Txn<'_>, id: IdentityId, own: IdentityId) -> Result<(
             None => space.facts(own).counterpart == id,
         });
     for space in spaces.map(|space| space.id).collect::<Vec<_>>() {
+        if txn
+            .space(space)?
+            .is_some_and(|space| space.descriptor.is_some())
+        {
+            own_feed::keep(txn, keys.device.id(), space)?;
+        }
         txn.leave_space(space)?;
     }
     // A used link doesn't bring them back.

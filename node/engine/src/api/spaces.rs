@@ -22,6 +22,7 @@ use crate::{
     files,
     inner::Inner,
     intake::entry_event,
+    own_feed,
     records::{self, ContactState, OfferState},
     spaces::{self, Written},
     view::{Blog, Fork, Forum, Member, Offer, Page, PageQuery, SpaceKind},
@@ -288,7 +289,7 @@ impl Node {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Conflict`] where there are too many spaces.
     pub async fn accept_offer(&self, id: &str) -> Result<SpaceId> {
-        self.0.ready()?;
+        let keys = self.0.ready()?;
         let (id, now) = (id.to_owned(), clock::now());
         let accepted = self
             .0
@@ -310,6 +311,7 @@ impl Node {
                 if txn.space(space)?.is_none() {
                     records::set_left(txn, space, None)?;
                     txn.create_space(&spaces::described(&descriptor, chain, now))?;
+                    own_feed::restore(txn, keys.device.id(), space, now)?;
                     records::bump_revs(txn)?;
                 }
                 for (same, _) in txn
@@ -401,6 +403,7 @@ impl Node {
         self.0
             .store
             .write(move |txn| {
+                own_feed::keep(txn, keys.device.id(), id)?;
                 txn.leave_space(id)?;
                 records::set_left(txn, id, Some(now))?;
                 records::withdraw_offers(txn, id)?;
