@@ -223,7 +223,7 @@ impl Inner {
             .spawn(async move { inner.note_met(&meeting, clock::now()).await });
     }
 
-    pub(crate) async fn meeting_ended(&self, meeting: &Arc<Meeting>, now: Millis) {
+    pub(crate) async fn meeting_ended(&self, meeting: &Arc<Meeting>, now: Millis, redial: bool) {
         {
             let mut meetings = self.meetings();
             if meetings
@@ -243,7 +243,9 @@ impl Inner {
             self.note_met(meeting, now).await;
             self.events
                 .emit(EventKind::Presence, about_contact(meeting.contact));
-            self.wake(meeting.contact);
+            if redial {
+                self.wake(meeting.contact);
+            }
         }
     }
 

@@ -17,8 +17,9 @@ use std::{
 
 use bytes::Bytes;
 use links::{
-    CloseCode, Connection, DialHint, GOSSIP_PAYLOAD_BYTES_MAX, Lane as Stream, MeetingReceiver,
-    MeetingSender, MeetingStreams, PairEvent, PairTopic, Path, PathKind, SendError,
+    CloseCode, CloseReason, Connection, DialHint, GOSSIP_PAYLOAD_BYTES_MAX, Lane as Stream,
+    MeetingReceiver, MeetingSender, MeetingStreams, PairEvent, PairTopic, Path, PathKind,
+    SendError,
 };
 use proto::{
     DeviceId, EndpointId, IdentityId, SpaceId,
@@ -193,12 +194,16 @@ struct Driver {
     compared: bool,
 }
 
-/// Runs a meeting until it ends.
-pub(crate) async fn run(inner: Arc<Inner>, meeting: Arc<Meeting>) -> End {
+/// Runs a meeting until it ends; with what the other side said when it closed the connection.
+pub(crate) async fn run(inner: Arc<Inner>, meeting: Arc<Meeting>) -> (End, Option<CloseCode>) {
     let conn = meeting.conn.clone();
     let end = match Driver::start(inner, meeting).await {
         Ok(mut driver) => driver.run().await,
         Err(end) => end,
+    };
+    let said = match conn.close_reason() {
+        Some(CloseReason::Remote(code)) => Some(code),
+        _ => None,
     };
     let code = match &end {
         End::Misbehaved(_) => CloseCode::Misbehaved,
@@ -206,7 +211,7 @@ pub(crate) async fn run(inner: Arc<Inner>, meeting: Arc<Meeting>) -> End {
         End::Closed(_) | End::Cut => CloseCode::Done,
     };
     conn.close(code, "");
-    end
+    (end, said)
 }
 
 impl Driver {

@@ -118,11 +118,11 @@ pub(crate) async fn hold(
         conn.close(CloseCode::Superseded, "");
         return false;
     }
-    let end = tokio::select! {
-        end = meeting::run(inner.clone(), meeting.clone()) => end,
+    let (end, said) = tokio::select! {
+        ended = meeting::run(inner.clone(), meeting.clone()) => ended,
         () = stop.cancelled() => {
             conn.close(CloseCode::Shutdown, "");
-            End::Cut
+            (End::Cut, None)
         }
     };
     match &end {
@@ -136,7 +136,9 @@ pub(crate) async fn hold(
             tracing::debug!(contact = ?contact, %end, "a meeting ended");
         }
     }
-    inner.meeting_ended(&meeting, clock::now()).await;
+    // Who shuts down dials when it is back.
+    let redial = said != Some(CloseCode::Shutdown);
+    inner.meeting_ended(&meeting, clock::now(), redial).await;
     true
 }
 
