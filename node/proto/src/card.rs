@@ -215,13 +215,19 @@ impl Invite {
         if content.first() != Some(&VERSION) {
             return Err(InviteError::Newer);
         }
-        Self::read(content).map_err(|_| InviteError::Damaged)
+        Self::read(content).map_err(|error| match error {
+            WireError::Value("flags") => InviteError::Newer,
+            _ => InviteError::Damaged,
+        })
     }
 
     fn read(content: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(content);
         reader.u8()?;
         let flags = reader.u8()?;
+        if flags & !(MANY | LOCAL) != 0 {
+            return Err(WireError::Value("flags"));
+        }
         let invite = Self {
             endpoint: EndpointId(reader.id()?),
             secret: InviteSecret(reader.array()?),
@@ -447,7 +453,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Unknown,
         Self::Used,
         Self::Expired,
@@ -543,6 +549,20 @@ mod tests {
                 "{at}"
             );
             assert!(Invite::parse(&link[..at]).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_link_of_a_newer_version_is_told_from_a_damaged_one() {
+        for (at, value) in [(0, VERSION + 1), (1, 4), (1, 0x80)] {
+            let link = invite().link();
+            let mut bytes = from_base32(&link[SCHEME.len()..]).unwrap();
+            bytes[at] = value;
+            let content = bytes.len() - 4;
+            let check = checksum(&bytes[..content]);
+            bytes[content..].copy_from_slice(&check);
+            let link = format!("{SCHEME}{}", to_base32(&bytes));
+            assert_eq!(Invite::parse(&link), Err(InviteError::Newer));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     frontier::Frontier,
     ids::DeviceId,
     limits::{ADMISSION_DEPTH_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
-    merkle::{FANOUT, Hash, Node, Prefix},
+    merkle::{BUCKET_FEEDS_MAX, FANOUT, Hash, Node, Prefix},
     wire::{Reader, WireError, put_prefixed, put_varint},
 };
 
@@ -385,6 +385,46 @@ impl<'a> Data<'a> {
     }
 }
 
+/// A new entry on the pair's gossip topic. It is a hint: lost ones are asked for in the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint<'a> {
+    /// Of this meeting and search, so that no other takes it.
+    pub tag: [u8; 8],
+    /// Which space.
+    pub channel: u32,
+    /// Which feed.
+    pub device: DeviceId,
+    /// A run as encoded.
+    pub run: &'a [u8],
+}
+
+impl<'a> Hint<'a> {
+    /// Tag 8, channel varint, device 32, run.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(48 + self.run.len());
+        out.extend_from_slice(&self.tag);
+        put_varint(&mut out, u64::from(self.channel));
+        out.extend_from_slice(&self.device.0);
+        out.extend_from_slice(self.run);
+        out
+    }
+
+    /// Reads what [`Self::encode`] wrote; the run is checked by [`crate::verify`].
+    ///
+    /// # Errors
+    /// A wrong layout.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes);
+        Ok(Self {
+            tag: reader.array()?,
+            channel: read_u32(&mut reader, "channel")?,
+            device: DeviceId(reader.id()?),
+            run: reader.rest(),
+        })
+    }
+}
+
 fn read_u32(reader: &mut Reader<'_>, field: &'static str) -> Result<u32, WireError> {
     u32::try_from(reader.varint()?).map_err(|_| WireError::Value(field))
 }
@@ -419,7 +459,8 @@ fn read_node(reader: &mut Reader<'_>) -> Result<Node, WireError> {
         }
         Ok(Node::Branch(children))
     } else {
-        Ok(Node::Bucket(read_frontiers(reader)?))
+        let frontiers = list(reader, "bucket", BUCKET_FEEDS_MAX, Frontier::read)?;
+        Ok(Node::Bucket(frontiers))
     }
 }
 

@@ -34,6 +34,8 @@ pub mod session;
 pub mod space;
 pub mod text;
 pub mod time;
+#[cfg(test)]
+mod vectors;
 pub mod verify;
 pub mod wire;
 pub mod words;

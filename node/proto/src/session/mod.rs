@@ -15,6 +15,7 @@
 //! frontiers announce what is new. `docs/PROTOCOL.md` is the normative text.
 
 mod channel;
+pub(crate) mod key;
 mod receive;
 mod search;
 mod serve;
@@ -26,6 +27,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use channel::Channel;
+use key::SessionKey;
 use stored::Pending;
 
 pub use self::receive::run_bytes;
@@ -122,7 +124,6 @@ pub struct ServedRun {
 }
 
 /// What a session starts with.
-#[derive(Debug)]
 pub struct Start {
     /// This side opened the connection.
     pub dialer: bool,
@@ -144,6 +145,12 @@ pub struct Start {
     pub seen_rev: u64,
     /// Offers that wait for the contact.
     pub offers: Vec<OfferFrame>,
+}
+
+impl std::fmt::Debug for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Start(..)")
+    }
 }
 
 /// Which stream a frame belongs to.
@@ -280,10 +287,9 @@ pub struct Progress {
 /// Getters: [`Self::progress`], [`Self::accepts_data`], [`Self::common`], [`Self::gossip_channel`].
 /// Input: `handle_*`. Output: [`Self::poll`], [`Self::poll_work`], [`Self::poll_data`],
 /// [`Self::next_timeout`].
-#[derive(Debug)]
 pub struct Session {
     dialer: bool,
-    tag_key: [u8; 32],
+    key: SessionKey,
     seed: [u8; 32],
     class: LinkClass,
     device: DeviceId,
@@ -323,6 +329,15 @@ pub struct Session {
     stall_check: Option<Millis>,
 }
 
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("generation", &self.generation)
+            .field("compared", &self.compared)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Control frames that aren't about one space, said once however often they fall due.
 #[derive(Debug, Default)]
 struct Say {
@@ -349,7 +364,7 @@ impl Session {
         }
         let mut session = Self {
             dialer: start.dialer,
-            tag_key: blake3::derive_key("waymeet 1 session", &start.exporter),
+            key: SessionKey::new(&start.exporter),
             seed: start.seed,
             class: start.class,
             device: start.device,
@@ -457,23 +472,7 @@ impl Session {
     #[must_use]
     pub fn gossip_channel(&self, space: SpaceId) -> Option<([u8; 8], u32)> {
         let channel = *self.by_space.get(&space)?;
-        Some((self.gossip_tag(), channel))
-    }
-
-    fn gossip_tag(&self) -> [u8; 8] {
-        let mut tag = [0; 8];
-        self.keyed(b"gossip")
-            .update(&self.generation.to_be_bytes())
-            .finalize_xof()
-            .fill(&mut tag);
-        tag
-    }
-
-    /// A hash that only the two sides of this connection can make, for one use.
-    fn keyed(&self, label: &[u8; 6]) -> blake3::Hasher {
-        let mut hasher = blake3::Hasher::new_keyed(&self.tag_key);
-        hasher.update(label);
-        hasher
+        Some((self.key.gossip(self.generation), channel))
     }
 
     /// Counts what was dropped. What honest nodes cause too is no offence.

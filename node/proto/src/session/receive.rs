@@ -8,14 +8,13 @@ use super::{
 };
 use crate::{
     fork::ForkProof,
-    frame::{Control, Data},
+    frame::{Control, Data, Hint},
     frontier::Frontier,
     ids::DeviceId,
     time::Millis,
     verify::{
         FeedFacts, ForkPoint, Outcome, Reject, VerifiedRun, ask_below, verify_fork, verify_run,
     },
-    wire::Reader,
 };
 
 /// Whether entries were asked for.
@@ -335,8 +334,8 @@ impl Session {
         Ok(Some(facts))
     }
 
-    /// A gossip message of this meeting: tag 8, channel varint, device 32, run. Anything that
-    /// doesn't fit, or for which there is no room, is dropped: the session makes it whole.
+    /// A gossip message of this meeting, see [`Hint`]. Anything that doesn't fit, or for which there
+    /// is no room, is dropped: the session makes it whole.
     ///
     /// # Errors
     /// As [`Self::handle_frame`].
@@ -346,27 +345,14 @@ impl Session {
         now: Millis,
         store: &S,
     ) -> Result<(), Fatal<S::Error>> {
-        let mut reader = Reader::new(message);
-        let Ok(tag) = reader.array::<8>() else {
+        let Ok(hint) = Hint::decode(message) else {
             return Ok(());
         };
-        let (Ok(channel), Ok(device)) = (reader.varint(), reader.id()) else {
-            return Ok(());
-        };
-        let Ok(channel) = u32::try_from(channel) else {
-            return Ok(());
-        };
-        if tag != self.gossip_tag() || !self.accepts_data() {
+        if hint.tag != self.key.gossip(self.generation) || !self.accepts_data() {
             return Ok(());
         }
-        self.handle_run(
-            channel,
-            DeviceId(device),
-            reader.rest(),
-            Origin::Gossip,
-            now,
-            store,
-        )
+        let (channel, device, run) = (hint.channel, hint.device, hint.run);
+        self.handle_run(channel, device, run, Origin::Gossip, now, store)
     }
 
     fn handle_run<S: SpaceStore>(

@@ -41,22 +41,18 @@ impl Session {
     }
 
     pub(super) fn hello<S: SpaceStore>(&self, store: &S) -> Result<Hello, S::Error> {
-        let mut ids = self.keyed(b"agreed");
-        let mut digests = self.keyed(b"digest");
+        let mut digests = Vec::with_capacity(self.agreed.len());
         for space in &self.agreed {
-            ids.update(&space.0);
-            digests.update(&space.0).update(&store.digest(*space)?);
+            digests.push((space, store.digest(*space)?));
         }
-        let mut agreed = [0; 16];
-        ids.finalize_xof().fill(&mut agreed);
         Ok(Hello {
             version: VERSION,
             features: 0,
             class: self.class,
             rev: self.rev,
             seen_rev: self.seen_rev,
-            agreed,
-            digest: *digests.finalize().as_bytes(),
+            agreed: self.key.agreed(self.agreed.iter()),
+            digest: self.key.digest(digests.into_iter()),
         })
     }
 
@@ -108,7 +104,7 @@ impl Session {
         let mut tags: Vec<_> = self
             .clearances
             .keys()
-            .map(|space| self.tag(self.dialer, *space))
+            .map(|space| self.key.tag(self.dialer, generation, *space))
             .collect();
         let class = CLASSES.into_iter().find(|class| *class >= tags.len());
         let mut padding = blake3::Hasher::new_keyed(&self.seed)
@@ -121,18 +117,6 @@ impl Session {
         }
         tags.sort_unstable();
         Control::Spaces { generation, tags }
-    }
-
-    /// The keyed hash of a space's id as one side sends it. The role keeps an echo from proving anything.
-    fn tag(&self, by_dialer: bool, space: SpaceId) -> [u8; TAG_LEN] {
-        let mut tag = [0; TAG_LEN];
-        self.keyed(b"spaces")
-            .update(&[u8::from(by_dialer)])
-            .update(&self.generation.to_be_bytes())
-            .update(&space.0)
-            .finalize_xof()
-            .fill(&mut tag);
-        tag
     }
 
     pub(super) fn handle_spaces<E>(
@@ -153,7 +137,7 @@ impl Session {
         let common: BTreeSet<SpaceId> = self
             .clearances
             .keys()
-            .filter(|space| tags.contains(&self.tag(!self.dialer, **space)))
+            .filter(|space| tags.contains(&self.key.tag(!self.dialer, generation, **space)))
             .copied()
             .collect();
         self.complete = true;

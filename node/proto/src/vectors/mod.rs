@@ -1,0 +1,134 @@
+//! The test vectors of `docs/vectors.txt`: what this program makes from the inputs named there, and
+//! what it reads back from the file, are both compared with the file's bytes.
+
+mod meet;
+mod session;
+mod spaces;
+
+use std::collections::BTreeMap;
+
+use data_encoding::HEXLOWER;
+
+use crate::{
+    admission::{Certificate, Role},
+    keys::{DeviceKey, IdentityKey},
+};
+
+const FILE: &str = include_str!("../../../../docs/vectors.txt");
+
+/// Reads bytes of the file and encodes what they mean again.
+type Reread = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
+/// A line of the file, or a remark.
+enum Line {
+    Remark(String),
+    Vector(String, Vec<u8>, Option<Reread>),
+}
+
+/// All lines, in the file's order.
+#[derive(Default)]
+struct Lines(Vec<Line>);
+
+impl Lines {
+    fn remark(&mut self, text: &str) {
+        self.0.push(Line::Remark(text.to_owned()));
+    }
+
+    /// Bytes that are computed and never read back: hashes, keys, signatures.
+    fn made(&mut self, name: &str, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref().to_vec();
+        self.0.push(Line::Vector(name.to_owned(), bytes, None));
+    }
+
+    /// Bytes that are read back.
+    fn both(
+        &mut self,
+        name: &str,
+        bytes: impl AsRef<[u8]>,
+        reread: impl Fn(&[u8]) -> Vec<u8> + 'static,
+    ) {
+        let (bytes, reread) = (bytes.as_ref().to_vec(), Box::new(reread));
+        self.0
+            .push(Line::Vector(name.to_owned(), bytes, Some(reread)));
+    }
+
+    fn text(&self) -> String {
+        let lines = self.0.iter().map(|line| match line {
+            Line::Remark(text) if text.is_empty() => "\n".to_owned(),
+            Line::Remark(text) => format!("# {text}\n"),
+            Line::Vector(name, bytes, _) => format!("{name} = {}\n", HEXLOWER.encode(bytes)),
+        });
+        lines.collect()
+    }
+}
+
+/// A person of the vectors, whose keys grow from bytes that are all alike.
+struct Person {
+    identity: IdentityKey,
+    device: DeviceKey,
+    certificate: Certificate,
+}
+
+fn person(seed: u8) -> Person {
+    let identity = IdentityKey::from_seed(&[seed; 32]);
+    let device = DeviceKey::from_seed(&[seed + 1; 32]);
+    let certificate = Certificate::sign(&identity, device.id(), 1, Role::Main);
+    Person {
+        identity,
+        device,
+        certificate,
+    }
+}
+
+fn all() -> Lines {
+    let mut lines = Lines::default();
+    lines
+        .remark("Test vectors of the Waymeet protocol, version 1; PROTOCOL.md says what they are.");
+    lines.remark(
+        "A line is a name, an equals sign and bytes in hexadecimal. Inputs that are not lines",
+    );
+    lines.remark("are in the remarks; \"32 x 0a\" is 32 bytes 0a. Texts are UTF-8.");
+    spaces::add(&mut lines);
+    session::add(&mut lines);
+    meet::add(&mut lines);
+    lines
+}
+
+fn of_file() -> BTreeMap<&'static str, Vec<u8>> {
+    let lines = FILE.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let (name, hex) = line.split_once(" = ").expect("name = hex");
+            (name, HEXLOWER.decode(hex.as_bytes()).expect(name))
+        })
+        .collect()
+}
+
+/// Every vector is made and read back to the bytes of the file. Where that is meant to change, the
+/// file's new text stands between the marks.
+#[test]
+fn the_file_says_what_the_program_makes_and_reads() {
+    let file = of_file();
+    let lines = all();
+    let mut names = Vec::new();
+    let mut differ = Vec::new();
+    for line in &lines.0 {
+        let Line::Vector(name, bytes, reread) = line else {
+            continue;
+        };
+        let known = file.get(name.as_str());
+        let again = known.zip(reread.as_ref()).map(|(known, read)| read(known));
+        if known != Some(bytes) || again.is_some_and(|again| Some(&again) != known) {
+            differ.push(name.clone());
+        }
+        names.push(name.as_str());
+    }
+    let unknown: Vec<_> = file.keys().filter(|name| !names.contains(name)).collect();
+    assert!(
+        differ.is_empty() && unknown.is_empty() && file.len() == names.len(),
+        "differ: {differ:?}, not made: {unknown:?}\n----8<----\n{}----8<----",
+        lines.text()
+    );
+    assert_eq!(FILE, lines.text(), "remarks differ");
+}

@@ -1,0 +1,163 @@
+//! Frames and keyed hashes of a sync session.
+
+use super::{
+    Lines, person,
+    spaces::{descriptor, frontiers},
+};
+use crate::{
+    admission::Chain,
+    frame::{Control, Data, Hello, Hint, LinkClass, OfferFrame},
+    ids::DeviceId,
+    merkle::{FANOUT, Node, Prefix},
+    session::key::SessionKey,
+};
+
+fn reread_control(bytes: &[u8]) -> Vec<u8> {
+    Control::decode(bytes).expect("a control frame").encode()
+}
+
+fn reread_data(bytes: &[u8]) -> Vec<u8> {
+    Data::decode(bytes).expect("a data frame").encode()
+}
+
+/// The name of a frame's vectors; the compiler asks for one when a frame is added.
+const fn name_of(frame: &Control) -> &'static str {
+    match frame {
+        Control::Hello(_) => "hello",
+        Control::Spaces { .. } => "spaces",
+        Control::Digests { .. } => "digests",
+        Control::Node {
+            node: Node::Bucket(_),
+            ..
+        } => "node.bucket",
+        Control::Node {
+            node: Node::Branch(_),
+            ..
+        } => "node.branch",
+        Control::Frontiers { .. } => "frontiers",
+        Control::Want { .. } => "want",
+        Control::WantBodies { .. } => "want-bodies",
+        Control::Offers { .. } => "offers",
+        Control::Seen { .. } => "seen",
+    }
+}
+
+pub(super) fn add(lines: &mut Lines) {
+    let key = SessionKey::new(&[0x31; 32]);
+    let space = descriptor().id();
+    let agreed = key.agreed([space].iter());
+    let digest = key.digest([(&space, [0x32; 32])].into_iter());
+    lines.remark("");
+    lines.remark(
+        "A session whose exporter is 32 x 31. The forum is the only space, its digest 32 x 32.",
+    );
+    lines.made("session.agreed", agreed);
+    lines.made("session.digest", digest);
+    lines.made("session.tag.dialer.1", key.tag(true, 1, space));
+    lines.made("session.tag.acceptor.1", key.tag(false, 1, space));
+    lines.made("session.tag.dialer.2", key.tag(true, 2, space));
+    lines.made("session.gossip.1", key.gossip(1));
+
+    let (ana, ben) = (person(1), person(3));
+    let chain = Chain::root()
+        .admit(space, &ana.certificate, &ana.device, ben.identity.id())
+        .expect("not too deep");
+    let [plain, full] = frontiers();
+    let device = DeviceId([0x21; 32]);
+    let mut tags = vec![[0x33; 16]; 15];
+    tags.push(key.tag(true, 1, space));
+    tags.sort_unstable();
+    lines.remark("Control frames: generation 1, channel 1024, counts 3 and 900. Fifteen tags are padding, 16 x 33;");
+    lines.remark("the branch's hashes are 32 x 34.");
+    let frames = [
+        Control::Hello(Hello {
+            version: 1,
+            features: 0,
+            class: LinkClass::Fast,
+            rev: 3,
+            seen_rev: 900,
+            agreed,
+            digest,
+        }),
+        Control::Spaces {
+            generation: 1,
+            tags,
+        },
+        Control::Digests {
+            generation: 1,
+            digests: vec![[0x32; 32]],
+        },
+        Control::Node {
+            channel: 1024,
+            prefix: Prefix::root(),
+            node: Node::Bucket(vec![plain]),
+        },
+        Control::Node {
+            channel: 1024,
+            prefix: Prefix::of(&DeviceId([0xab; 32]), 3),
+            node: Node::Branch(Box::new([[0x34; 32]; FANOUT])),
+        },
+        Control::Frontiers {
+            channel: 1024,
+            frontiers: vec![plain, full],
+        },
+        Control::Want {
+            channel: 1024,
+            feeds: vec![(device, 300)],
+        },
+        Control::WantBodies {
+            channel: 1024,
+            device,
+            seqs: vec![7, 256],
+        },
+        Control::Offers {
+            rev: 3,
+            offers: vec![OfferFrame {
+                descriptor: descriptor().encode(),
+                chain: chain.encode(),
+            }],
+        },
+        Control::Seen { rev: 900 },
+    ];
+    for frame in &frames {
+        let name = format!("control.{}", name_of(frame));
+        lines.both(&name, frame.encode(), reread_control);
+    }
+    lines.remark("Data frames of the device 32 x 21; run, proof and body stand for \"run\", \"proof\" and \"body\".");
+    let data = [
+        (
+            "run",
+            Data::Run {
+                device,
+                run: b"run",
+            },
+        ),
+        (
+            "fork",
+            Data::Fork {
+                device,
+                proof: b"proof",
+            },
+        ),
+        (
+            "body",
+            Data::Body {
+                device,
+                seq: 256,
+                body: b"body",
+            },
+        ),
+    ];
+    for (name, frame) in data {
+        lines.both(&format!("data.{name}"), frame.encode(), reread_data);
+    }
+    let hint = Hint {
+        tag: key.gossip(1),
+        channel: 1024,
+        device,
+        run: b"run",
+    };
+    lines.both("gossip", hint.encode(), |bytes| {
+        Hint::decode(bytes).expect("a hint").encode()
+    });
+}
