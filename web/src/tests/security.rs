@@ -321,7 +321,6 @@ async fn a_form_counts_only_from_our_own_pages() {
             let answer = bench.send(request.body(form_body(&fields)).unwrap()).await;
             assert_eq!(answer.status, 403, "{case}: {path}: {}", answer.body);
         }
-        let fields = [("csrf", browser.csrf.as_str())];
         let request = form_request(&path)
             .header(header::COOKIE, &browser.cookie)
             .body(Body::from(vec![b'x'; 600 * 1024]))
