@@ -51,7 +51,11 @@ pub(super) struct ContactRequest {
 }
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    use FaultKind::{Conflict, NotAllowed, Unreachable};
+    contact_routes(invite_routes(routes))
+}
+
+fn invite_routes(routes: Routes) -> Routes {
+    use FaultKind::{Conflict, Unreachable};
     routes
         .post(
             "/invites",
@@ -90,6 +94,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
             .gives::<dto::Contact>(201, "The contact")
             .can_fail(&[Conflict, Unreachable]),
         )
+}
+
+fn contact_routes(routes: Routes) -> Routes {
+    use FaultKind::{Conflict, NotAllowed};
+    routes
         .get(
             "/contacts",
             contacts,
