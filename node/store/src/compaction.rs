@@ -51,7 +51,7 @@ impl Size {
     /// Whether the file grew by a quarter since it was opened or compacted.
     pub(crate) fn has_grown(&self) -> bool {
         let used = self.used();
-        used >= BYTES_MIN && used <= BYTES_MAX && used / 5 > self.base / 4
+        (BYTES_MIN..=BYTES_MAX).contains(&used) && used / 5 > self.base / 4
     }
 
     /// Makes a file that has grown as small as its content. Readers and changes wait meanwhile,

@@ -22,6 +22,16 @@ use crate::{
     work::Work,
 };
 
+/// What to do with entries below a revocation's last good one that may be of another branch than
+/// it keeps, because the feed forked below and isn't held so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// A branch has just shown itself beside what is held: make room for either.
+    Cut,
+    /// They have just come, and the kept branch has to begin somewhere.
+    Keep,
+}
+
 impl Txn<'_> {
     /// Keeps a fork's proof where it is lower than what is known, and drops the entries at and
     /// above the fork. True where that changed anything.
@@ -45,7 +55,7 @@ impl Txn<'_> {
         let checked = verify_fork(&work.context, &facts_of(&row), proof)?;
         let changed = self.keep_fork(&mut work, feed, &checked)?;
         if changed {
-            self.apply_ends(&mut work, feed)?;
+            self.apply_ends(&mut work, feed, Doubt::Cut)?;
             work.finish(self)?;
         }
         Ok(changed)
@@ -104,7 +114,7 @@ impl Txn<'_> {
         // Also where the fork is known: under a revocation the branch that is held may be the wrong
         // one as long as it doesn't reach the last good entry.
         self.keep_fork(&mut work, feed, &proof)?;
-        self.apply_ends(&mut work, feed)?;
+        self.apply_ends(&mut work, feed, Doubt::Cut)?;
         work.finish(self)?;
         Ok(comparison)
     }
@@ -174,7 +184,7 @@ impl Txn<'_> {
         if !self.find_revocation(work, feed)? {
             return Ok(None);
         }
-        self.apply_ends(work, feed)
+        self.apply_ends(work, feed, Doubt::Cut)
     }
 
     /// Puts the revocation in force that the feed's author signed, if any: whether there is one.
@@ -194,10 +204,15 @@ impl Txn<'_> {
     }
 
     /// Cuts a feed to what its fork and its revocation leave. The device, where that cut anything.
-    pub(crate) fn apply_ends(&mut self, work: &mut Work, feed: u32) -> Result<Option<DeviceId>> {
+    pub(crate) fn apply_ends(
+        &mut self,
+        work: &mut Work,
+        feed: u32,
+        doubt: Doubt,
+    ) -> Result<Option<DeviceId>> {
         let row = work.feed(self, feed)?.clone();
         work.feed_mut(self, feed)?;
-        let keep = self.kept(work.id, feed, &row)?;
+        let keep = self.kept(work.id, feed, &row, doubt)?;
         if keep >= row.head.next {
             return Ok(None);
         }
@@ -207,7 +222,7 @@ impl Txn<'_> {
     }
 
     /// How many entries of a feed remain.
-    fn kept(&self, space: SpaceId, feed: u32, row: &FeedRow) -> Result<u64> {
+    fn kept(&self, space: SpaceId, feed: u32, row: &FeedRow, doubt: Doubt) -> Result<u64> {
         let below_fork = |fork: ForkPoint| -> Result<u64> {
             if row.head.next < fork.seq {
                 return Ok(row.head.next);
@@ -227,7 +242,9 @@ impl Txn<'_> {
         if reaches && self.id_of(space, feed, row, last.seq)? == Some(last.id) {
             return Ok(last.seq + 1);
         }
-        // The kept branch isn't held whole, and what is held may be another.
+        if !reaches && doubt == Doubt::Keep {
+            return Ok(row.head.next);
+        }
         match row.fork.filter(|fork| fork.seq <= last.seq) {
             Some(fork) => below_fork(fork),
             None if reaches => Ok(0),

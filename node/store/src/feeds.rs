@@ -11,6 +11,7 @@ use proto::{
 };
 
 use crate::{
+    ends::Doubt,
     error::{Error, ImportError, Result},
     keys::{ItemKey, ItemValue, Key, Place, u32_at},
     project::{Entering, NewEntry, edge_key, known_body, link_key, place_key},
@@ -324,7 +325,7 @@ impl Txn<'_> {
                 After::Revocation(body) => {
                     ended.extend(self.note_revocation(work, &body)?);
                 }
-                After::Ends(feed) => ended.extend(self.apply_ends(work, feed)?),
+                After::Ends(feed) => ended.extend(self.apply_ends(work, feed, Doubt::Keep)?),
             }
         }
         Ok(ended)

@@ -59,7 +59,7 @@ pub use records::{
 pub use relations::{Quote, Reaction, Version};
 pub use rows::{Counts, TopicKind};
 pub use search::Hit;
-pub use spaces::{Beginning, ForkedFeed, Member, Space, SpaceRecord};
+pub use spaces::{Beginning, ForkedFeed, Member, MemberDevice, Space, SpaceRecord};
 pub use store::{Snapshot, Store};
 #[doc(hidden)]
 pub use tables::{

@@ -376,14 +376,6 @@ impl<S: Source> View<S> {
         }
     }
 
-    fn is_left(&self, space: u32) -> Result<bool> {
-        let left = self
-            .0
-            .with(Table::Leaving, &space.to_be_bytes(), |_| ())?
-            .is_some();
-        Ok(left)
-    }
-
     /// The messages of a conversation; `None` where there are none yet.
     ///
     /// # Errors

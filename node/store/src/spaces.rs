@@ -16,6 +16,7 @@ use crate::{
     keys::{Key, Place, Prefixed, id_at, number, number_at, u32_at},
     project::known_body,
     rows::{Counts, FeedRow, SpaceRow},
+    serve::facts_of,
     tables::{Source, Table},
     txn::{Numbers, Txn},
     view::{View, decoded},
@@ -87,8 +88,19 @@ pub struct Member {
     pub depth: u32,
     /// Entries of theirs that we hold.
     pub entries: u64,
-    /// Their devices, and where each one's feed was cut by a fork.
-    pub devices: Vec<(DeviceId, Option<u64>)>,
+    /// Their devices here.
+    pub devices: Vec<MemberDevice>,
+}
+
+/// A device of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemberDevice {
+    /// The device.
+    pub device: DeviceId,
+    /// Where its feed was cut by a fork.
+    pub fork: Option<u64>,
+    /// The last good entry of a revoked device.
+    pub revoked: Option<u64>,
 }
 
 /// A feed whose author contradicted themselves.
@@ -210,9 +222,12 @@ impl<S: Source> View<S> {
                 (member.depth, member.inviter) = (depth, inviter);
             }
             member.entries += feed.head.next;
-            member
-                .devices
-                .push((feed.device, feed.fork.map(|fork| fork.seq)));
+            let facts = facts_of(&feed);
+            member.devices.push(MemberDevice {
+                device: feed.device,
+                fork: facts.fork.map(|fork| fork.seq),
+                revoked: facts.revoked.map(|last| last.seq),
+            });
         }
         for member in members.values_mut() {
             member.devices.sort_unstable();
@@ -242,7 +257,7 @@ impl<S: Source> View<S> {
         }))
     }
 
-    /// Feeds of a space that forked.
+    /// Feeds of a space that forked and were not revoked.
     ///
     /// # Errors
     /// The database's.
@@ -256,7 +271,7 @@ impl<S: Source> View<S> {
             let Some(feed) = self.feed_row(u32_at(row?.0.value(), 0))? else {
                 continue;
             };
-            if let Some(fork) = feed.fork.filter(|_| feed.space == space) {
+            if let Some(fork) = facts_of(&feed).fork.filter(|_| feed.space == space) {
                 forks.push(ForkedFeed {
                     device: feed.device,
                     author: feed.author,

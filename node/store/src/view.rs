@@ -51,6 +51,23 @@ impl<S: Source> View<S> {
         })
     }
 
+    /// Whether a feed is held in a space that wasn't left.
+    pub(crate) fn is_live(&self, feed: u32) -> Result<bool> {
+        match self.feed_row(feed)? {
+            Some(row) => Ok(!self.is_left(row.space)?),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether a space was left and its rows are still being deleted.
+    pub(crate) fn is_left(&self, space: u32) -> Result<bool> {
+        let left = self
+            .0
+            .with(Table::Leaving, &space.to_be_bytes(), |_| ())?
+            .is_some();
+        Ok(left)
+    }
+
     /// A device's feed in a space.
     pub(crate) fn find_feed(
         &self,
@@ -95,8 +112,11 @@ impl<S: Source> View<S> {
             .is_some())
     }
 
-    /// Rows of a left space wait to be deleted.
-    pub(crate) fn is_leaving(&self) -> Result<bool> {
+    /// Whether rows of a left space still wait to be deleted.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn is_leaving(&self) -> Result<bool> {
         self.has_any(Table::Leaving, Key::new())
     }
 

@@ -243,7 +243,7 @@ impl Work {
         for (id, indexed) in std::mem::take(&mut self.ids) {
             if let Some(known) = txn.put_indexed(&id, &indexed)?
                 && known.place != indexed.place
-                && txn.feed_row(known.place.feed)?.is_some()
+                && txn.is_live(known.place.feed)?
             {
                 txn.put_indexed(&id, &known)?;
             }

@@ -63,7 +63,7 @@ fn a_run_that_is_known_brings_nothing_new() {
     assert_eq!(long.end, 3);
     match take(&b, forum.id(), ana.id(), &long.bytes, T0).unwrap() {
         Took::Imported(imported) => assert_eq!(imported.entries.len(), 1),
-        Took::Compared(_) => panic!("not a continuation"),
+        Took::Compared => panic!("not a continuation"),
     }
     let doubtful = b.read().unwrap().topic(root).unwrap().unwrap();
     assert_eq!(doubtful.last_activity, Millis(T0));

@@ -8,7 +8,12 @@
 )]
 
 mod feeds;
+mod leave;
+mod limits;
 mod open;
 mod order;
+mod pages;
+mod records;
+mod retracts;
 mod support;
 mod writer;
