@@ -26,7 +26,7 @@ lint:
 
 # Licences, bans and sources of what is built in
 deny:
-    cargo deny --locked check licenses bans sources
+    cargo deny --locked check --hide-inclusion-graph licenses bans sources
 
 # Known holes in what is built in; needs the advisory database from the internet
 advisories:
