@@ -94,7 +94,7 @@ impl Feed {
         let key = DeviceKey::from_seed(&[seed + 100; 32]);
         let name = format!("Author {seed}");
         let genesis = Body::Genesis(Box::new(Genesis {
-            certificate: Certificate::sign(&identity, key.id(), 1, Role::Main),
+            certificate: Certificate::sign(&identity, &key, 1, Role::Main),
             name: &name,
             chain: creator.admit(space, identity.id()),
         }));
@@ -150,7 +150,7 @@ impl Creator {
         };
         let identity = IdentityKey::from_seed(&seed("identity.key"));
         let device = DeviceKey::from_seed(&seed("device.key"));
-        let certificate = Certificate::sign(&identity, device.id(), 1, Role::Main);
+        let certificate = Certificate::sign(&identity, &device, 1, Role::Main);
         Self {
             device,
             certificate,

@@ -35,7 +35,7 @@ fn main() {
         },
     };
     let genesis = Body::Genesis(Box::new(Genesis {
-        certificate: Certificate::sign(&identity, device.id(), 1, Role::Main),
+        certificate: Certificate::sign(&identity, &device, 1, Role::Main),
         name: "Ana",
         chain: Chain::root(),
     }));

@@ -17,7 +17,8 @@ pub enum Role {
     Full,
 }
 
-/// An identity's word that a device is its own.
+/// An identity's word that a device is its own, and the device's that this is so: or an identity
+/// could certify somebody else's device and pass for the author of what that one signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// Whose device.
@@ -29,6 +30,7 @@ pub struct Certificate {
     /// What it may do.
     pub role: Role,
     signature: Signature,
+    consent: Signature,
 }
 
 /// Why a certificate or a chain of admissions is no good.
@@ -40,6 +42,9 @@ pub enum AdmissionError {
     /// The identity didn't sign the certificate.
     #[error("the identity's signature of the device certificate does not hold")]
     Certificate,
+    /// The device didn't sign its own certificate.
+    #[error("the device's signature of its certificate does not hold")]
+    Consent,
     /// The inviting device didn't sign the admission.
     #[error("the inviting device's signature of an admission does not hold")]
     Signature,
@@ -62,19 +67,22 @@ pub enum AdmissionError {
 
 impl Certificate {
     /// Bytes of the fixed layout.
-    pub const LEN: usize = 32 + 32 + 4 + 1 + 64;
+    pub const LEN: usize = 32 + 32 + 4 + 1 + 64 + 64;
 
-    /// The identity certifies a device.
+    /// The identity certifies a device, which agrees.
     #[must_use]
-    pub fn sign(identity: &IdentityKey, device: DeviceId, serial: u32, role: Role) -> Self {
+    pub fn sign(identity: &IdentityKey, device: &DeviceKey, serial: u32, role: Role) -> Self {
         let mut certificate = Self {
             identity: identity.id(),
-            device,
+            device: device.id(),
             serial,
             role,
             signature: Signature([0; 64]),
+            consent: Signature([0; 64]),
         };
-        certificate.signature = identity.sign(Domain::Device, &certificate.payload());
+        let payload = certificate.payload();
+        certificate.signature = identity.sign(Domain::Device, &payload);
+        certificate.consent = device.sign(Domain::Consent, &payload);
         certificate
     }
 
@@ -92,10 +100,11 @@ impl Certificate {
         .concat()
     }
 
-    /// The fixed layout: identity 32, device 32, serial u32, role u8, signature 64.
+    /// The fixed layout: identity 32, device 32, serial u32, role u8, the identity's signature 64,
+    /// the device's signature 64.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        [&self.payload()[..], &self.signature.0].concat()
+        [&self.payload()[..], &self.signature.0, &self.consent.0].concat()
     }
 
     /// Reads and checks a certificate.
@@ -120,17 +129,17 @@ impl Certificate {
                 _ => return Err(WireError::Value("role").into()),
             },
             signature: reader.signature()?,
+            consent: reader.signature()?,
         };
-        if verify(
-            &certificate.identity.0,
-            Domain::Device,
-            &certificate.payload(),
-            &certificate.signature,
-        ) {
-            Ok(certificate)
-        } else {
-            Err(AdmissionError::Certificate)
+        let payload = certificate.payload();
+        let (identity, device) = (&certificate.identity.0, &certificate.device.0);
+        if !verify(identity, Domain::Device, &payload, &certificate.signature) {
+            return Err(AdmissionError::Certificate);
         }
+        if !verify(device, Domain::Consent, &payload, &certificate.consent) {
+            return Err(AdmissionError::Consent);
+        }
+        Ok(certificate)
     }
 }
 
@@ -305,7 +314,7 @@ mod tests {
     fn person(seed: u8) -> Person {
         let identity = IdentityKey::from_seed(&[seed; 32]);
         let device = DeviceKey::from_seed(&[seed + 100; 32]);
-        let certificate = Certificate::sign(&identity, device.id(), 1, Role::Main);
+        let certificate = Certificate::sign(&identity, &device, 1, Role::Main);
         Person(identity, device, certificate)
     }
 

@@ -19,6 +19,8 @@ pub enum Domain {
     Entry,
     /// A device certificate, by the identity.
     Device,
+    /// A device certificate, by the device.
+    Consent,
     /// An admission into a space, by the inviting device.
     Admission,
     /// The device's part of a contact card, by the device.
@@ -34,6 +36,7 @@ impl Domain {
         match self {
             Self::Entry => b"waymeet/entry/1\0",
             Self::Device => b"waymeet/device/1\0",
+            Self::Consent => b"waymeet/consent/1\0",
             Self::Admission => b"waymeet/admission/1\0",
             Self::Card => b"waymeet/card/1\0",
             Self::Revocation => b"waymeet/revocation/1\0",

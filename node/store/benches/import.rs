@@ -114,7 +114,7 @@ fn reply(root: EntryId, n: usize) -> Vec<u8> {
 fn write_history(space: SpaceId, creator: &IdentityKey) -> (Vec<Author>, Vec<EntryId>) {
     let mut authors = Vec::new();
     let creator_device = DeviceKey::from_seed(&[100; 32]);
-    let creator_certificate = Certificate::sign(creator, creator_device.id(), 1, Role::Main);
+    let creator_certificate = Certificate::sign(creator, &creator_device, 1, Role::Main);
     for n in 0..AUTHORS {
         let (identity, key, chain) = if n == 0 {
             (creator.clone(), creator_device.clone(), Chain::root())
@@ -126,7 +126,7 @@ fn write_history(space: SpaceId, creator: &IdentityKey) -> (Vec<Author>, Vec<Ent
                 .unwrap();
             (identity, key, chain)
         };
-        let certificate = Certificate::sign(&identity, key.id(), 1, Role::Main);
+        let certificate = Certificate::sign(&identity, &key, 1, Role::Main);
         let name = format!("Author {n}");
         let genesis = Body::Genesis(Box::new(Genesis {
             certificate,

@@ -111,7 +111,7 @@ impl Node {
         let keys = Keys::create(self.0.data_dir()).map_err(|error| Error::Folder {
             detail: error.to_string(),
         })?;
-        let certificate = Certificate::sign(&keys.identity, keys.device.id(), 1, Role::Main);
+        let certificate = Certificate::sign(&keys.identity, &keys.device, 1, Role::Main);
         let blog = Descriptor {
             kind: SpaceKind::Blog,
             name: name.clone(),

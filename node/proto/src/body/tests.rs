@@ -7,7 +7,7 @@ use crate::{
 fn signer() -> (IdentityKey, DeviceKey, Certificate) {
     let identity = IdentityKey::from_seed(&[1; 32]);
     let device = DeviceKey::from_seed(&[2; 32]);
-    let certificate = Certificate::sign(&identity, device.id(), 1, Role::Main);
+    let certificate = Certificate::sign(&identity, &device, 1, Role::Main);
     (identity, device, certificate)
 }
 
@@ -269,5 +269,47 @@ fn a_revocation_holds_in_its_space_only() {
             ..revocation
         }
         .holds(SpaceId([5; 32]))
+    );
+}
+
+/// An identity certified somebody else's device, and so passed for the author of what that one had
+/// signed: a certificate needs the device's signature too.
+#[test]
+fn nobody_passes_for_the_author_of_somebody_elses_article() {
+    let (_, device, certificate) = signer();
+    let mallory = IdentityKey::from_seed(&[66; 32]);
+    let own = DeviceKey::from_seed(&[67; 32]);
+    let stolen = {
+        let forged = Certificate::sign(&mallory, &own, 1, Role::Main).encode();
+        let mut bytes = forged;
+        bytes[32..64].copy_from_slice(&device.id().0);
+        let signature = mallory.sign(Domain::Device, &bytes[..69]);
+        bytes[69..133].copy_from_slice(&signature.0);
+        bytes
+    };
+    assert_eq!(
+        Certificate::decode(&stolen),
+        Err(AdmissionError::Consent),
+        "the identity's signature holds, the device's doesn't"
+    );
+    let original = Quotable {
+        title: "On tents",
+        text: "They leak.",
+        tags: vec![],
+        created: Millis(7),
+    };
+    let reblog = Body::Reblog(Box::new(Reblog {
+        note: "",
+        quote: original.sign(&device),
+        original,
+        certificate,
+        name: "Mallory",
+    }));
+    let mut bytes = reblog.encode();
+    let at = bytes.len() - 1 - "Mallory".len() - 1 - Certificate::LEN;
+    bytes[at..at + Certificate::LEN].copy_from_slice(&stolen);
+    assert_eq!(
+        Body::decode(&bytes),
+        Err(BodyError::Admission(AdmissionError::Consent))
     );
 }

@@ -61,7 +61,7 @@ fn a_card_holds_on_its_connection_only() {
     let identity = IdentityKey::from_seed(&[1; 32]);
     let device = DeviceKey::from_seed(&[2; 32]);
     let card = Card {
-        certificate: Certificate::sign(&identity, device.id(), 1, Role::Main),
+        certificate: Certificate::sign(&identity, &device, 1, Role::Main),
         name: "Ana".into(),
         endpoint: EndpointId([3; 32]),
         addrs: invite().addrs,

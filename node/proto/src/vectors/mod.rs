@@ -72,7 +72,7 @@ struct Person {
 fn person(seed: u8) -> Person {
     let identity = IdentityKey::from_seed(&[seed; 32]);
     let device = DeviceKey::from_seed(&[seed + 1; 32]);
-    let certificate = Certificate::sign(&identity, device.id(), 1, Role::Main);
+    let certificate = Certificate::sign(&identity, &device, 1, Role::Main);
     Person {
         identity,
         device,

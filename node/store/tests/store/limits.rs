@@ -108,7 +108,7 @@ fn numbered(n: u32) -> Device {
     seed[31] = 1;
     let key = proto::keys::DeviceKey::from_seed(&seed);
     let role = proto::admission::Role::Main;
-    let certificate = proto::admission::Certificate::sign(&identity, key.id(), 1, role);
+    let certificate = proto::admission::Certificate::sign(&identity, &key, 1, role);
     Device {
         identity,
         key,

@@ -49,7 +49,7 @@ impl Device {
         key[0] = n + 1;
         key[1] = 0xdd;
         let key = DeviceKey::from_seed(&key);
-        let certificate = Certificate::sign(&identity, key.id(), u32::from(n), Role::Main);
+        let certificate = Certificate::sign(&identity, &key, u32::from(n), Role::Main);
         Self {
             identity,
             key,

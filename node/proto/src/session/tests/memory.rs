@@ -36,7 +36,7 @@ impl Person {
     pub(super) fn from_bytes(seed: [u8; 3]) -> Self {
         let identity = IdentityKey::from_seed(blake3::hash(&seed).as_bytes());
         let device = DeviceKey::from_seed(&blake3::derive_key("device", &seed));
-        let certificate = Certificate::sign(&identity, device.id(), 1, Role::Main);
+        let certificate = Certificate::sign(&identity, &device, 1, Role::Main);
         Self {
             identity,
             device,

@@ -15,7 +15,7 @@ use crate::{
 pub(super) fn person(seed: u8) -> (IdentityKey, DeviceKey, Certificate) {
     let identity = IdentityKey::from_seed(&[seed; 32]);
     let device = DeviceKey::from_seed(&[seed + 100; 32]);
-    let certificate = Certificate::sign(&identity, device.id(), 1, Role::Main);
+    let certificate = Certificate::sign(&identity, &device, 1, Role::Main);
     (identity, device, certificate)
 }
 

@@ -476,7 +476,7 @@ fn an_own_entry_is_one_that_others_accept() {
     let (identity, device, _) = person(1);
     let space = forum_of(&identity);
     let genesis = Body::Genesis(Box::new(Genesis {
-        certificate: Certificate::sign(&identity, device.id(), 7, Role::Full),
+        certificate: Certificate::sign(&identity, &device, 7, Role::Full),
         name: "Ana",
         chain: Chain::root(),
     }));
