@@ -373,6 +373,76 @@ mod tests {
         }
     }
 
+    /// Each reason has a case; a reason that is added needs one too.
+    #[test]
+    fn every_reason_has_a_case() {
+        const fn name_of(error: &AdmissionError) -> &'static str {
+            match error {
+                AdmissionError::Layout(_) => "layout",
+                AdmissionError::Certificate => "certificate",
+                AdmissionError::Consent => "consent",
+                AdmissionError::Signature => "signature",
+                AdmissionError::Root => "root",
+                AdmissionError::Link => "link",
+                AdmissionError::End => "end",
+                AdmissionError::Depth => "depth",
+                AdmissionError::Outsider => "outsider",
+            }
+        }
+        let (ana, ben, cem) = (person(1), person(2), person(3));
+        let space = forum(&ana);
+        let admit = |chain: &Chain, by: &Person, whom: &Person| {
+            chain.admit(space.id, &by.2, &by.1, whom.0.id()).unwrap()
+        };
+        let to_ben = admit(&Chain::root(), &ana, &ben);
+        let to_cem = admit(&to_ben, &ben, &cem);
+        let with = |at: usize, bytes: &[u8]| {
+            let mut changed = to_cem.encode();
+            changed[at] ^= 1;
+            changed.extend_from_slice(bytes);
+            Chain::decode(&changed).and_then(|chain| chain.check(&space, cem.0.id()))
+        };
+        let signatures = Certificate::LEN - 128;
+        let own = SpaceContext {
+            id: space.id,
+            members: Membership::Own(ana.0.id()),
+        };
+        let skipped = Chain(vec![
+            to_ben.0[0].clone(),
+            admit(&Chain::root(), &cem, &ben).0[0].clone(),
+        ]);
+        let verdicts = [
+            with(0, b"more"),
+            with(signatures, b""),
+            with(signatures + 64, b""),
+            with(Admission::LEN - 1, b""),
+            Chain(vec![to_cem.0[1].clone()]).check(&space, cem.0.id()),
+            skipped.check(&space, ben.0.id()),
+            to_cem.check(&space, ben.0.id()),
+            Chain::decode(&to_cem.encode().repeat(17)).map(|_| ()),
+            to_ben.check(&own, ben.0.id()),
+        ];
+        let names = verdicts.map(|verdict| name_of(&verdict.unwrap_err()));
+        assert_eq!(
+            names,
+            [
+                "certificate",
+                "certificate",
+                "consent",
+                "signature",
+                "root",
+                "link",
+                "end",
+                "depth",
+                "outsider"
+            ]
+        );
+        assert_eq!(
+            Chain::decode(&[1]).map(|_| ()).map_err(|e| name_of(&e)),
+            Err("layout")
+        );
+    }
+
     #[test]
     fn chains_are_bounded() {
         let ana = person(1);

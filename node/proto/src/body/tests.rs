@@ -246,9 +246,26 @@ fn each_bound_has_its_refusal() {
             BodyError::Quote,
         ),
     ];
+    let mut seen = std::collections::BTreeSet::new();
     for (bytes, refusal) in refusals {
+        seen.insert(name_of(&refusal));
         assert_eq!(Body::decode(&bytes), Err(refusal));
     }
+    let genesis = MapWriter::new()
+        .uint(0, kind::GENESIS)
+        .bytes(1, b"")
+        .finish();
+    seen.insert(name_of(&Body::decode(&genesis).unwrap_err()));
+    let names = [
+        "admission",
+        "encoding",
+        "field",
+        "quote",
+        "shape",
+        "text",
+        "too long",
+    ];
+    assert!(seen.iter().eq(names.iter()), "{seen:?}");
 }
 
 #[test]
@@ -312,4 +329,17 @@ fn nobody_passes_for_the_author_of_somebody_elses_article() {
         Body::decode(&bytes),
         Err(BodyError::Admission(AdmissionError::Consent))
     );
+}
+
+/// The compiler asks for a name when a reason is added, and the test for a case.
+const fn name_of(error: &BodyError) -> &'static str {
+    match error {
+        BodyError::TooLong(_) => "too long",
+        BodyError::Encoding(_) => "encoding",
+        BodyError::Shape => "shape",
+        BodyError::Field { .. } => "field",
+        BodyError::Text { .. } => "text",
+        BodyError::Admission(_) => "admission",
+        BodyError::Quote => "quote",
+    }
 }
