@@ -23,10 +23,9 @@ use links::{
 };
 use proto::{
     DeviceId, EndpointId, IdentityId, SpaceId,
-    frame::LinkClass,
+    frame::{Hint, LinkClass},
     limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
     session::{Fatal, Lane, Output, Progress, Session, SpaceStore, Start},
-    wire::put_varint,
 };
 use store::Snapshot;
 use tokio::sync::Notify;
@@ -541,10 +540,13 @@ impl Driver {
         let Some(run) = SpaceStore::run(snapshot, space, device, from)? else {
             return Ok(None);
         };
-        let mut message = tag.to_vec();
-        put_varint(&mut message, u64::from(channel));
-        message.extend_from_slice(&device.0);
-        message.extend_from_slice(&run.bytes);
+        let message = Hint {
+            tag,
+            channel,
+            device,
+            run: &run.bytes,
+        }
+        .encode();
         if message.len() > GOSSIP_PAYLOAD_BYTES_MAX {
             return Ok(None);
         }
