@@ -26,6 +26,7 @@ use proto::{
     frame::{Hint, LinkClass},
     limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
     session::{Fatal, Lane, Output, Progress, Session, SpaceStore, Start},
+    verify::Comparison,
 };
 use store::Snapshot;
 use tokio::sync::Notify;
@@ -424,6 +425,11 @@ impl Driver {
                     for device in ended {
                         self.inner.tell_meetings(space, device, 0, None);
                     }
+                    // A fork's proof or a body: others may lack it too.
+                    if bytes == 0 && refused.is_none() {
+                        self.inner
+                            .tell_meetings(space, device, 0, Some(self.meeting.endpoint));
+                    }
                     if let Some((first, count)) = new {
                         self.meeting.entries_in.fetch_add(count, Ordering::Relaxed);
                         self.inner
@@ -436,9 +442,14 @@ impl Driver {
                     space,
                     overlap,
                     result,
-                } => self
-                    .session
-                    .handle_compared(space, overlap, &result, now, &snapshot),
+                } => {
+                    if matches!(result, Comparison::Fork { .. }) {
+                        let but = Some(self.meeting.endpoint);
+                        self.inner.tell_meetings(space, overlap.0, 0, but);
+                    }
+                    self.session
+                        .handle_compared(space, overlap, &result, now, &snapshot)
+                }
                 JobResult::OffersKept { rev } => {
                     self.session.handle_offers_kept(rev);
                     Ok(())
