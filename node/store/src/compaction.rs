@@ -55,7 +55,7 @@ impl Size {
     }
 
     /// Makes a file that has grown as small as its content. Readers and changes wait meanwhile,
-    /// some hundred milliseconds at most. Gives up where somebody is reading.
+    /// some hundred milliseconds at most. Gives up where somebody is reading; tries again later.
     pub(crate) fn compact(&mut self, database: &RwLock<Database>) {
         if !self.has_grown() {
             return;
@@ -64,9 +64,9 @@ impl Size {
         let Ok(mut database) = database.write() else {
             return;
         };
-        match database.compact() {
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "the file is not compacted now"),
+        if let Err(error) = database.compact() {
+            tracing::debug!(%error, "the file is not compacted now");
+            return;
         }
         // A compaction leaves no record of what is free, which a start after a crash would miss.
         let recorded = begin(&database).and_then(|txn| Ok(txn.commit()?));

@@ -43,15 +43,17 @@ mod serve;
 mod spaces;
 mod store;
 mod tables;
+mod topics;
 mod tree;
 mod txn;
+mod undo;
 mod view;
 mod work;
 
 pub use error::{Error, ImportError, OpenError, Result};
 pub use feeds::{Appended, Filled, Imported};
 pub use project::NewEntry;
-pub use reading::{Cursor, Entry, Item, Page, Reblogged, Topic, TopicNumber};
+pub use reading::{Cursor, Entry, Item, Page, Reblogged, TopicNumber};
 pub use records::{
     Contact, ContactDevice, ContactState, Invite, Left, OfferIn, OfferOut, OfferState, OwnDevice,
     Setting, Trust,
@@ -66,5 +68,6 @@ pub use tables::{
     Bounds, Bytes, ID_KEY, ID_VALUE, ITEM_KEY, ITEM_VALUE, ItemBounds, ItemRows, Rows,
 };
 pub use tables::{Source, Table};
+pub use topics::Topic;
 pub use txn::Txn;
 pub use view::View;

@@ -50,8 +50,7 @@ pub(crate) fn open(path: &Path) -> Result<Database, OpenError> {
         });
     }
     if version > 0 && version < known {
-        let copy = copy_path(path, version);
-        fs::copy(path, &copy).map_err(|source| OpenError::Io { path: copy, source })?;
+        copy_aside(path, version)?;
     }
     let database = guarded(path, || builder().open(path))?;
     if version < known {
@@ -60,11 +59,22 @@ pub(crate) fn open(path: &Path) -> Result<Database, OpenError> {
     Ok(database)
 }
 
-/// Where the copy goes that is made before a migration from `version`.
-fn copy_path(path: &Path, version: u32) -> PathBuf {
+/// Copies the file beside itself before the migration from `version`. A copy that could not be
+/// finished is removed: half of one would look like a backup.
+fn copy_aside(path: &Path, version: u32) -> Result<PathBuf, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".before-{}", version + 1));
-    PathBuf::from(name)
+    let copy = PathBuf::from(name);
+    let copied = fs::copy(path, &copy)
+        .and_then(|_| File::open(&copy))
+        .and_then(|file| file.sync_all());
+    match copied {
+        Ok(()) => Ok(copy),
+        Err(source) => {
+            let _ = fs::remove_file(&copy);
+            Err(OpenError::Io { path: copy, source })
+        }
+    }
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
@@ -315,5 +325,29 @@ impl StorageBackend for Overlay {
         _end: std::ops::Bound<u64>,
     ) -> Result<(), BackendError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_before_a_migration_is_named_after_it_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waymeet.redb");
+        drop(open(&path).unwrap());
+        let copy = copy_aside(&path, 1).unwrap();
+        assert_eq!(copy, folder.path().join("waymeet.redb.before-2"));
+        assert_eq!(fs::read(&copy).unwrap(), fs::read(&path).unwrap());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(&copy).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let missing = folder.path().join("none");
+        assert!(copy_aside(&missing, 1).is_err());
+        assert!(!folder.path().join("none.before-2").exists());
     }
 }

@@ -8,9 +8,10 @@ use proto::SpaceId;
 use crate::{
     error::Result,
     keys::{ItemKey, ItemValue, u32_at},
-    reading::{Cursor, Item, Page, Row, Shared, TopicNumber, recent_cursor},
+    reading::{Cursor, Item, Page, Row, Shared, TopicNumber},
     rows::{TopicKind, TopicRow},
     tables::{ITEM_KEY, Source},
+    topics::recent_cursor,
     view::View,
 };
 

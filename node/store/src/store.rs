@@ -101,7 +101,7 @@ impl Store {
         })
     }
 
-    fn start(database: Database, path: Option<PathBuf>) -> Result<Self, std::io::Error> {
+    pub(crate) fn start(database: Database, path: Option<PathBuf>) -> Result<Self, std::io::Error> {
         let database = Arc::new(RwLock::new(database));
         let (queue, jobs) = mpsc::channel();
         let writer = Writer {
@@ -342,4 +342,162 @@ fn run_job(txn: &mut Txn<'_>, job: Job) -> Result<(usize, Option<Answer>)> {
     };
     txn.undo_job()?;
     Ok((0, answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{records::Setting, txn::Txn};
+    use redb::StorageBackend;
+    use std::io;
+
+    /// A disk that may lose, at a power cut, any of the writes since it was last synced.
+    #[derive(Debug, Clone, Default)]
+    struct Disk(Arc<Mutex<State>>);
+
+    #[derive(Debug, Clone, Default)]
+    struct State {
+        now: Vec<u8>,
+        synced: Vec<u8>,
+        unsynced: Vec<(usize, Vec<u8>)>,
+    }
+
+    fn put(image: &mut Vec<u8>, at: usize, data: &[u8]) {
+        if image.len() < at + data.len() {
+            image.resize(at + data.len(), 0);
+        }
+        image[at..at + data.len()].copy_from_slice(data);
+    }
+
+    impl Disk {
+        /// What a power cut leaves: each unsynced write whole, in part, or not at all.
+        fn cut(&self, mut seed: u64) -> Disk {
+            let state = self.0.lock().unwrap();
+            let mut image = state.synced.clone();
+            for (at, data) in &state.unsynced {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let kept = match seed >> 62 {
+                    0 => 0,
+                    1 => data.len() / 2 / 512 * 512,
+                    _ => data.len(),
+                };
+                put(&mut image, *at, &data[..kept]);
+            }
+            let len = image.len().max(state.now.len());
+            image.resize(len, 0);
+            Disk(Arc::new(Mutex::new(State {
+                now: image.clone(),
+                synced: image,
+                unsynced: Vec::new(),
+            })))
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> Result<u64, io::Error> {
+            Ok(self.0.lock().unwrap().now.len() as u64)
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+            let state = self.0.lock().unwrap();
+            let at = offset as usize;
+            out.copy_from_slice(&state.now[at..at + out.len()]);
+            Ok(())
+        }
+
+        fn set_len(&self, len: u64) -> Result<(), io::Error> {
+            let mut state = self.0.lock().unwrap();
+            state.now.resize(len as usize, 0);
+            if state.synced.len() > len as usize {
+                state.synced.truncate(len as usize);
+            }
+            state
+                .unsynced
+                .retain(|(at, data)| at + data.len() <= len as usize);
+            Ok(())
+        }
+
+        fn sync_data(&self) -> Result<(), io::Error> {
+            let mut state = self.0.lock().unwrap();
+            state.synced = state.now.clone();
+            state.unsynced.clear();
+            Ok(())
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+            let mut state = self.0.lock().unwrap();
+            put(&mut state.now, offset as usize, data);
+            state.unsynced.push((offset as usize, data.to_vec()));
+            Ok(())
+        }
+    }
+
+    fn on(disk: &Disk) -> Store {
+        let database = open::builder().create_with_backend(disk.clone()).unwrap();
+        let fresh = {
+            let read = database.begin_read().unwrap();
+            migrations::version(&read).unwrap().is_none()
+        };
+        if fresh {
+            let txn = begin(&database).unwrap();
+            migrations::migrate(&txn, 0).unwrap();
+            txn.commit().unwrap();
+        }
+        Store::start(database, None).unwrap()
+    }
+
+    fn run<R: Send + 'static>(
+        store: &Store,
+        change: impl FnOnce(&mut Txn<'_>) -> Result<R> + Send + 'static,
+    ) -> R {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(store.write(change)).unwrap()
+    }
+
+    /// The power is cut while the writer works: what was answered before is there, and nothing of
+    /// a change without the rest of it.
+    #[test]
+    fn a_power_cut_at_any_moment_loses_nothing_that_was_answered() {
+        let disk = Disk::default();
+        let store = on(&disk);
+        let answered = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let writing = {
+            let (store, answered) = (store.clone(), Arc::clone(&answered));
+            thread::spawn(move || {
+                for n in 1..=300_u64 {
+                    let count = run(&store, move |txn| {
+                        let big = vec![n as u8; (n as usize * 977) % 30_000];
+                        txn.put_setting(&format!("big {}", n % 17), &Setting(big))?;
+                        txn.put_setting(&"last".to_owned(), &Setting(n.to_be_bytes().to_vec()))?;
+                        txn.raise("n", 1)
+                    });
+                    answered.store(count, std::sync::atomic::Ordering::SeqCst);
+                }
+            })
+        };
+        let mut seed = 1;
+        while !writing.is_finished() {
+            seed += 1;
+            let before = answered.load(std::sync::atomic::Ordering::SeqCst);
+            let after = on(&disk.cut(seed));
+            let read = after.read().unwrap();
+            let count = read.counter("n").unwrap();
+            assert!(count >= before, "{count} of {before} answered changes");
+            let last = read.setting(&"last".to_owned()).unwrap();
+            let last = last.map_or(0, |last| crate::keys::number(&last.0));
+            assert_eq!(last, count);
+            drop(read);
+            assert_eq!(run(&after, |txn| txn.raise("n", 1)), count + 1);
+        }
+        writing.join().unwrap();
+        assert!(seed > 10);
+    }
+
+    #[test]
+    fn snapshots_may_be_sent_to_other_threads() {
+        fn sent<T: Send>() {}
+        sent::<Snapshot>();
+    }
 }

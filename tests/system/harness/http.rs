@@ -64,6 +64,8 @@ impl Client {
     pub(crate) fn new(url: &str, token: &str) -> Self {
         let agent = Agent::new_with_config(
             Agent::config_builder()
+                // A node may close a connection after an answer that left the request unread.
+                .max_idle_connections(0)
                 .http_status_as_error(false)
                 .max_redirects(0)
                 .proxy(None)

@@ -173,7 +173,10 @@ impl Pen {
                     return;
                 };
                 let emoji = ["+1", "-1"][op.other % 2];
-                let id = self.write(op.writer, &react(target, emoji, op.other % 3 > 0));
+                let id = self.write(
+                    op.writer,
+                    &react(target, emoji, !op.other.is_multiple_of(3)),
+                );
                 self.own.entry(person).or_default().push(id);
             }
             17 => {
