@@ -158,7 +158,40 @@ impl Inner {
         if aftermath.audience {
             self.tell_audience();
         }
+        for result in &results {
+            self.pass_on(endpoint, result);
+        }
         Ok(results)
+    }
+
+    /// Tells the other meetings what a batch changed: they pass it on.
+    fn pass_on(&self, from: EndpointId, result: &JobResult) {
+        match result {
+            JobResult::Feed {
+                space,
+                device,
+                bytes,
+                refused,
+                new,
+                ended,
+            } => {
+                for device in ended {
+                    self.tell_meetings(*space, *device, 0, None);
+                }
+                if let Some((first, _)) = new {
+                    self.tell_meetings(*space, *device, *first, Some(from));
+                } else if *bytes == 0 && refused.is_none() {
+                    // A fork's proof or a body: others may lack it too.
+                    self.tell_meetings(*space, *device, 0, Some(from));
+                }
+            }
+            JobResult::Compared {
+                space,
+                overlap,
+                result: Comparison::Fork { .. },
+            } => self.tell_meetings(*space, overlap.0, 0, Some(from)),
+            JobResult::Compared { .. } | JobResult::OffersKept { .. } | JobResult::Done => {}
+        }
     }
 }
 

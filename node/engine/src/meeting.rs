@@ -26,7 +26,6 @@ use proto::{
     frame::{Hint, LinkClass},
     limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
     session::{Fatal, Lane, Output, Progress, Session, SpaceStore, Start},
-    verify::Comparison,
 };
 use store::Snapshot;
 use tokio::sync::Notify;
@@ -403,8 +402,11 @@ impl Driver {
             self.meeting.contact,
             self.meeting.endpoint,
         );
+        // A task of its own: what follows the commit happens also where this meeting is cut meanwhile.
+        let tasks = self.inner.tasks.clone();
+        let batch = tasks.spawn(async move { inner.take_in(contact, endpoint, batch).await });
         self.batch = Some(Box::pin(async move {
-            inner.take_in(contact, endpoint, batch).await
+            batch.await.unwrap_or(Err(store::Error::Closed))
         }));
     }
 
@@ -420,20 +422,10 @@ impl Driver {
                     bytes,
                     refused,
                     new,
-                    ended,
+                    ..
                 } => {
-                    for device in ended {
-                        self.inner.tell_meetings(space, device, 0, None);
-                    }
-                    // A fork's proof or a body: others may lack it too.
-                    if bytes == 0 && refused.is_none() {
-                        self.inner
-                            .tell_meetings(space, device, 0, Some(self.meeting.endpoint));
-                    }
-                    if let Some((first, count)) = new {
+                    if let Some((_, count)) = new {
                         self.meeting.entries_in.fetch_add(count, Ordering::Relaxed);
-                        self.inner
-                            .tell_meetings(space, device, first, Some(self.meeting.endpoint));
                     }
                     self.session
                         .handle_imported(space, device, bytes, refused, now, &snapshot)
@@ -442,14 +434,9 @@ impl Driver {
                     space,
                     overlap,
                     result,
-                } => {
-                    if matches!(result, Comparison::Fork { .. }) {
-                        let but = Some(self.meeting.endpoint);
-                        self.inner.tell_meetings(space, overlap.0, 0, but);
-                    }
-                    self.session
-                        .handle_compared(space, overlap, &result, now, &snapshot)
-                }
+                } => self
+                    .session
+                    .handle_compared(space, overlap, &result, now, &snapshot),
                 JobResult::OffersKept { rev } => {
                     self.session.handle_offers_kept(rev);
                     Ok(())
