@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::Node;
+use crate::harness::{Node, hand_on, pair};
 
 /// A start on this database must fail, say so, and change nothing.
 fn is_refused(node: &Node, bytes: &[u8], words: &[&str]) {
@@ -119,4 +119,33 @@ fn a_database_of_a_newer_version_is_refused() {
     fs::write(&file, ours).unwrap();
     node.start();
     assert_eq!(node.get("/status")["identity"]["name"], "Ana");
+}
+
+/// A device that wrote on from an older copy of its folder would sign other entries at places that
+/// others hold: a fork, and everybody would drop what follows.
+#[test]
+fn a_folder_put_back_from_an_older_copy_gets_back_what_it_lost() {
+    let (mut ana, ben) = pair("Ana", "Ben");
+    let forum = ana.new_forum("Lake");
+    hand_on(&ana, &ben, &forum);
+    let thread = ana.new_thread(&forum, "Hello", "hello");
+    ben.receives(&thread);
+    ana.stop();
+    let file = ana.data_dir().join("waymeet.redb");
+    let older = fs::read(&file).unwrap();
+    ana.start();
+    let lost = ana.reply(&thread, "lost");
+    ben.receives(&lost);
+    ana.stop();
+    fs::write(&file, older).unwrap();
+    ana.start();
+    ana.receives(&lost);
+    ben.receives(&ana.reply(&thread, "and found"));
+    for node in [&ana, &ben] {
+        assert_eq!(node.texts(&thread), ["hello", "lost", "and found"]);
+        assert_eq!(
+            node.get(&format!("/forums/{forum}"))["forks"],
+            serde_json::json!([])
+        );
+    }
 }

@@ -184,7 +184,6 @@ impl Session {
         store: &S,
         patient: bool,
     ) -> Result<(), S::Error> {
-        let own_device = self.device;
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
         };
@@ -213,8 +212,7 @@ impl Session {
                 .get(device)
                 .is_some_and(|n| *n >= RETRIES_MAX);
             match ask_from(&own, own_next, &theirs) {
-                // Our own feed never comes from elsewhere: what isn't on this disk was never written by this device.
-                Some(_) if *device == own_device || tired => {}
+                Some(_) if tired => {}
                 Some((from, target)) => {
                     let small = target.saturating_sub(own_next) <= GRACE_ENTRIES_MAX;
                     let until = now.plus(GOSSIP_GRACE_MS);
@@ -367,7 +365,12 @@ impl Session {
         let Some(state) = self.channels.get(&channel) else {
             return Ok(());
         };
-        if device == self.device || (origin == Origin::Asked && !state.wants.contains(&device)) {
+        // Own entries come back only where they were asked for: to a disk that lost them.
+        let unasked = match origin {
+            Origin::Asked => !state.wants.contains(&device),
+            Origin::Gossip => device == self.device,
+        };
+        if unasked {
             return Ok(());
         }
         let space = state.space();

@@ -333,6 +333,20 @@ fn an_echo_of_tags_proves_nothing() {
     assert!(liar.session.common().is_empty());
 }
 
+/// A folder that was put back from an older copy: a device that wrote on from there would sign
+/// other entries at places that others hold.
+#[test]
+fn what_a_device_wrote_and_lost_comes_back_from_others() {
+    let (mut one, other, space) = pair((3, 3));
+    let older = one.clone();
+    one.write(space, 300);
+    let (one, other) = meet(one, other, &BTreeSet::new(), (1, 0));
+    let (older, other) = meet(older, other.store, &BTreeSet::from([space]), (1, 1));
+    assert_eq!(older.store.contents(space), one.store.contents(space));
+    assert_eq!(older.store.contents(space), other.store.contents(space));
+    assert!(older.rejected.is_empty() && other.rejected.is_empty());
+}
+
 #[test]
 fn live_entries_are_announced_and_fetched() {
     let (one, other, space) = pair((2, 2));
