@@ -416,6 +416,9 @@ async fn answer(
         inner.events.emit(EventKind::Contact, about);
         return Ok(Answer::Refuse(Refusal::Used));
     }
+    if used == Use::Declined {
+        return Ok(Answer::Refuse(Refusal::Declined));
+    }
     if used == Use::Asks {
         let (decide, decided) = oneshot::channel();
         inner
@@ -440,6 +443,7 @@ async fn answer(
 enum Use {
     Welcome,
     Asks,
+    Declined,
     Refused,
 }
 
@@ -460,7 +464,11 @@ fn use_invite(
     let met = known
         .as_ref()
         .is_some_and(|known| known.state == ContactState::Ready && known.last_met.is_some());
-    let again = invite.used_by.contains(&id) && !met;
+    let used_before = invite.used_by.contains(&id);
+    if invite.uses > 1 && used_before && known.is_none() {
+        return Ok(Use::Declined);
+    }
+    let again = used_before && !met;
     if !again && invite.used >= invite.uses {
         invite.tried_again = true;
         txn.put_invite(&key, &invite)?;

@@ -384,9 +384,10 @@ fn forget(txn: &mut store::Txn<'_>, keys: &Keys, id: IdentityId) -> Result<(), s
         }
         txn.leave_space(space)?;
     }
-    // A used link doesn't bring them back.
+    // A used link doesn't bring them back. One for many knows whom it let ask, and refuses who isn't
+    // a contact any more.
     for (key, mut invite) in txn.invites()? {
-        if invite.used_by.contains(&id) {
+        if invite.uses == 1 && invite.used_by.contains(&id) {
             invite.used_by.retain(|by| *by != id);
             txn.put_invite(&key, &invite)?;
         }
