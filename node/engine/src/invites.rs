@@ -205,6 +205,7 @@ pub(crate) async fn reopen(inner: &Arc<Inner>) -> Result<()> {
     refresh_door(inner)
 }
 
+/// Closes the endpoints of many-use invites, all at once.
 pub(crate) async fn close_all(inner: &Inner) {
     let opened = std::mem::take(
         &mut *inner
@@ -212,7 +213,9 @@ pub(crate) async fn close_all(inner: &Inner) {
             .lock()
             .unwrap_or_else(PoisonError::into_inner),
     );
-    for (_, endpoint) in opened {
-        endpoint.close().await;
+    let mut closing = tokio::task::JoinSet::new();
+    for endpoint in opened.into_values() {
+        closing.spawn(endpoint.close());
     }
+    closing.join_all().await;
 }

@@ -39,8 +39,9 @@ pub const SILENCE_WAIT: Duration = Duration::from_millis(2_500);
 /// Admitted connections that wait for somebody to take them. Every contact of a busy node may
 /// call at once after a power cut; the rest wait five seconds and call again.
 pub const ARRIVALS_MAX: usize = 64;
-/// How long closing waits for the last packets to leave.
-const SHUTDOWN_WAIT: Duration = Duration::from_secs(2);
+/// How long closing waits for the last packets to leave: a connection whose round trip isn't known
+/// yet drains for three times a probe timeout of a second (RFC 9000 section 10.2, RFC 9002 section 6.2.2).
+const SHUTDOWN_WAIT: Duration = Duration::from_millis(3_500);
 
 /// A connection that came in and was admitted.
 #[derive(Debug)]

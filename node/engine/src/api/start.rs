@@ -1,6 +1,6 @@
 //! Starting, stopping, setting up, and the node in one look.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use proto::{
     admission::{Certificate, Chain, Role},
@@ -25,6 +25,8 @@ use crate::{
     view::{Counts, LinkKind, LinkStatus, Status},
 };
 
+/// How long the tasks may take to end; none waits for anything but the disk.
+const TASKS_WAIT: Duration = Duration::from_secs(2);
 /// The database in the data folder.
 const DATABASE: &str = "waymeet.redb";
 
@@ -83,12 +85,14 @@ impl Node {
     pub async fn shutdown(&self) {
         self.0.stop.cancel();
         self.0.events.close();
-        invites::close_all(&self.0).await;
-        if let Some(links) = self.0.links() {
-            links.shutdown().await;
-        }
         self.0.tasks.close();
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.0.tasks.wait()).await;
+        let links = async {
+            if let Some(links) = self.0.links() {
+                links.shutdown().await;
+            }
+        };
+        let tasks = tokio::time::timeout(TASKS_WAIT, self.0.tasks.wait());
+        let _ = tokio::join!(invites::close_all(&self.0), links, tasks);
         let store = self.0.store.clone();
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
     }
