@@ -210,6 +210,8 @@ const DOCUMENTS: &[&str] = &[
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/ARCHITECTURE.md",
+    "docs/PERFORMANCE.md",
+    "docs/PROTOCOL.md",
     "docs/ROADMAP.md",
     "docs/THREATS.md",
 ];
