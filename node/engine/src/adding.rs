@@ -134,9 +134,6 @@ pub(crate) async fn retry(inner: Arc<Inner>, id: IdentityId) {
         }
         match attempt(&inner, &invite, false).await {
             Ok(Joined::Contact(_)) => {
-                if let Err(error) = inner.store.write(move |txn| txn.remove_contact(&id)).await {
-                    tracing::warn!(%error, "could not remove a pending contact");
-                }
                 inner.events.emit(EventKind::Contact, about_contact(id));
                 return;
             }
@@ -216,7 +213,9 @@ async fn attempt(inner: &Arc<Inner>, invite: &Invite, first: bool) -> Result<Joi
                     keys.identity.id(),
                     theirs.certificate.identity,
                 );
-                let id = become_contacts(inner, &keys, theirs, secret).await?;
+                // The row that waited for this answer goes in the same transaction.
+                let waited = Some(records::pending_id(invite));
+                let id = become_contacts(inner, &keys, theirs, secret, waited).await?;
                 conn.close(CloseCode::Done, "");
                 return Ok(Joined::Contact(id));
             }
@@ -249,6 +248,7 @@ async fn become_contacts(
     keys: &Keys,
     card: Card,
     secret: PairSecret,
+    waited: Option<IdentityId>,
 ) -> Result<IdentityId> {
     let id = card.certificate.identity;
     if id == keys.identity.id() {
@@ -260,7 +260,12 @@ async fn become_contacts(
     let endpoint = card.endpoint;
     inner
         .store
-        .write(move |txn| befriend(txn, &keys, &card, &secret, clock::now()))
+        .write(move |txn| {
+            if let Some(waited) = waited {
+                txn.remove_contact(&waited)?;
+            }
+            befriend(txn, &keys, &card, &secret, clock::now())
+        })
         .await?;
     inner.begin_contact(id, &[endpoint]);
     inner.tell_audience();
@@ -506,7 +511,7 @@ async fn accept(
         keys.identity.id(),
         card.certificate.identity,
     );
-    become_contacts(inner, &keys, card, secret).await?;
+    become_contacts(inner, &keys, card, secret, None).await?;
     Ok(JoinAnswer::Welcome {
         proof: invite.proof(exporter, false),
         card: own,
