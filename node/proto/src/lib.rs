@@ -31,6 +31,8 @@ pub mod limits;
 pub mod merkle;
 pub mod run;
 pub mod session;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod space;
 pub mod text;
 pub mod time;

@@ -2,11 +2,9 @@
 
 mod forks;
 mod hostile;
-mod memory;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use memory::{Memory, Person};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,6 +12,7 @@ use crate::{
     audience::{ContactFacts, SpaceFacts, clear},
     body::Body,
     frame::Control,
+    sim::{Memory, Person},
 };
 
 const NOW: Millis = Millis(1_790_000_000_000);

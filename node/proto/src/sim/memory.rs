@@ -3,47 +3,24 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    admission::{Certificate, Chain, Role},
+    admission::Chain,
     author,
     body::{Body, Genesis},
     entry::{Head, Header},
     fork::{Branch, ForkProof},
     frontier::{Frontier, Holes},
     ids::{DeviceId, EntryId, SpaceId},
-    keys::{DeviceKey, IdentityKey, Signature},
+    keys::Signature,
     merkle::{self, Hash, Node, Prefix},
     run::{BodyPart, Item, Run},
     session::{ServedRun, SpaceStore},
+    sim::Person,
     space::{Descriptor, Membership, SpaceContext, SpaceKind, conversation_id},
     time::Millis,
     verify::{
         Comparison, FeedFacts, ForkPoint, Overlap, Reject, VerifiedRun, verify_body, verify_fork,
     },
 };
-
-#[derive(Clone)]
-pub(super) struct Person {
-    pub(super) identity: IdentityKey,
-    pub(super) device: DeviceKey,
-    pub(super) certificate: Certificate,
-}
-
-impl Person {
-    pub(super) fn new(seed: u8) -> Self {
-        Self::from_bytes([seed, 0, 0])
-    }
-
-    pub(super) fn from_bytes(seed: [u8; 3]) -> Self {
-        let identity = IdentityKey::from_seed(blake3::hash(&seed).as_bytes());
-        let device = DeviceKey::from_seed(&blake3::derive_key("device", &seed));
-        let certificate = Certificate::sign(&identity, &device, 1, Role::Main);
-        Self {
-            identity,
-            device,
-            certificate,
-        }
-    }
-}
 
 #[derive(Clone, Default)]
 struct Feed {
@@ -60,9 +37,11 @@ struct Space {
     feeds: BTreeMap<DeviceId, Feed>,
 }
 
+/// What a node holds: spaces and their feeds, nothing of contacts.
 #[derive(Clone)]
-pub(super) struct Memory {
-    pub(super) me: Person,
+pub struct Memory {
+    /// Whose it is.
+    pub me: Person,
     spaces: BTreeMap<SpaceId, Space>,
 }
 
@@ -142,18 +121,22 @@ impl Feed {
 }
 
 impl Memory {
-    pub(super) fn new(me: Person) -> Self {
+    /// Holds nothing.
+    #[must_use]
+    pub fn new(me: Person) -> Self {
         Self {
             me,
             spaces: BTreeMap::new(),
         }
     }
 
-    pub(super) fn spaces(&self) -> impl Iterator<Item = (SpaceId, SpaceKind)> {
+    /// The spaces that are held.
+    pub fn spaces(&self) -> impl Iterator<Item = (SpaceId, SpaceKind)> {
         self.spaces.iter().map(|(id, space)| (*id, space.kind))
     }
 
-    pub(super) fn create_forum(&mut self, salt: u8) -> SpaceId {
+    /// Makes a forum and begins the own feed in it.
+    pub fn create_forum(&mut self, salt: u8) -> SpaceId {
         let descriptor = Descriptor {
             kind: SpaceKind::Forum,
             name: "Camp".into(),
@@ -177,7 +160,8 @@ impl Memory {
         id
     }
 
-    pub(super) fn join_forum(&mut self, inviter: &Self, id: SpaceId) {
+    /// Comes to hold a forum by an admission of `inviter`, and begins the own feed in it.
+    pub fn join_forum(&mut self, inviter: &Self, id: SpaceId) {
         let space = &inviter.spaces[&id];
         let chain = space
             .chain
@@ -201,7 +185,8 @@ impl Memory {
         self.begin(id);
     }
 
-    pub(super) fn create_conversation(&mut self, secret: [u8; 32], with: &Person) -> SpaceId {
+    /// Holds the conversation of a pair's secret, and begins the own feed in it.
+    pub fn create_conversation(&mut self, secret: [u8; 32], with: &Person) -> SpaceId {
         let id = conversation_id(&secret);
         let members = Membership::Pair([self.me.identity.id(), with.identity.id()]);
         let context = SpaceContext { id, members };
@@ -227,11 +212,13 @@ impl Memory {
         self.write_body(id, &Body::Genesis(Box::new(genesis)));
     }
 
-    pub(super) fn write(&mut self, id: SpaceId, count: u64) {
+    /// Writes `count` short threads.
+    pub fn write(&mut self, id: SpaceId, count: u64) {
         self.write_as(id, count, "entry");
     }
 
-    pub(super) fn write_as(&mut self, id: SpaceId, count: u64, text: &str) {
+    /// Writes `count` short threads of a given text.
+    pub fn write_as(&mut self, id: SpaceId, count: u64, text: &str) {
         for n in 0..count {
             self.write_body(
                 id,
@@ -243,7 +230,8 @@ impl Memory {
         }
     }
 
-    pub(super) fn write_body(&mut self, id: SpaceId, body: &Body<'_>) {
+    /// Appends an own entry.
+    pub fn write_body(&mut self, id: SpaceId, body: &Body<'_>) {
         let device = self.me.device.id();
         let head = self
             .spaces
@@ -263,13 +251,14 @@ impl Memory {
         self.import(id, run).unwrap();
     }
 
-    pub(super) fn copy_feed(&mut self, from: &Self, id: SpaceId, device: DeviceId) {
+    /// Takes a feed over from another node without checking anything.
+    pub fn copy_feed(&mut self, from: &Self, id: SpaceId, device: DeviceId) {
         let feed = from.spaces[&id].feeds[&device].clone();
         self.spaces.get_mut(&id).unwrap().feeds.insert(device, feed);
     }
 
     /// Forgets what stands from a place on, as a restored backup does.
-    pub(super) fn cut(&mut self, id: SpaceId, device: DeviceId, keep: u64) {
+    pub fn cut(&mut self, id: SpaceId, device: DeviceId, keep: u64) {
         let feeds = &mut self.spaces.get_mut(&id).unwrap().feeds;
         let feed = feeds.get_mut(&device).unwrap();
         feed.entries.truncate(keep as usize);
@@ -277,7 +266,8 @@ impl Memory {
         feed.prune();
     }
 
-    pub(super) fn drop_body(&mut self, id: SpaceId, device: DeviceId, seq: usize) {
+    /// Loses a body.
+    pub fn drop_body(&mut self, id: SpaceId, device: DeviceId, seq: usize) {
         self.spaces
             .get_mut(&id)
             .unwrap()
@@ -289,7 +279,7 @@ impl Memory {
     }
 
     /// All entries with their bodies, which two nodes must hold alike.
-    pub(super) fn contents(&self, id: SpaceId) -> Vec<(DeviceId, EntryId, Option<Vec<u8>>)> {
+    pub fn contents(&self, id: SpaceId) -> Vec<(DeviceId, EntryId, Option<Vec<u8>>)> {
         let feeds = self
             .spaces
             .get(&id)
@@ -305,7 +295,11 @@ impl Memory {
             .collect()
     }
 
-    pub(super) fn import(&mut self, id: SpaceId, run: VerifiedRun) -> Result<(), Reject> {
+    /// Keeps what is new of a run.
+    ///
+    /// # Errors
+    /// Where the run no longer fits what is held.
+    pub fn import(&mut self, id: SpaceId, run: VerifiedRun) -> Result<(), Reject> {
         let device = run.device();
         let feed = self
             .spaces
@@ -339,7 +333,8 @@ impl Memory {
         Ok(())
     }
 
-    pub(super) fn compare(&mut self, id: SpaceId, overlap: &Overlap) -> Comparison {
+    /// Compares a run with what is held, and keeps the fork that it shows.
+    pub fn compare(&mut self, id: SpaceId, overlap: &Overlap) -> Comparison {
         let feed = self
             .spaces
             .get_mut(&id)
@@ -375,7 +370,11 @@ impl Memory {
         result
     }
 
-    pub(super) fn import_fork(
+    /// Checks and keeps a fork's proof.
+    ///
+    /// # Errors
+    /// What is wrong with the proof.
+    pub fn import_fork(
         &mut self,
         id: SpaceId,
         device: DeviceId,
@@ -396,7 +395,11 @@ impl Memory {
         Ok(())
     }
 
-    pub(super) fn fill(
+    /// Checks and keeps a body that was missing.
+    ///
+    /// # Errors
+    /// Where it isn't the entry's body.
+    pub fn fill(
         &mut self,
         id: SpaceId,
         device: DeviceId,
