@@ -228,6 +228,29 @@ pub enum Output {
     Rejected(Reject),
 }
 
+/// What a session asks the peer for. What this device wrote itself is asked for in any case: a
+/// disk that lost it would contradict itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fetch {
+    /// Everything that is lacking here.
+    #[default]
+    All,
+    /// Private messages only.
+    Conversations,
+    /// Nothing.
+    Nothing,
+}
+
+impl Fetch {
+    const fn takes(self, kind: SpaceKind) -> bool {
+        match self {
+            Self::All => true,
+            Self::Conversations => matches!(kind, SpaceKind::Conversation),
+            Self::Nothing => false,
+        }
+    }
+}
+
 /// A frame with entries, to be sent on a space's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFrame {
@@ -325,6 +348,7 @@ pub struct Session {
     /// The highest of our counts that the peer said to have kept.
     acked_rev: u64,
     strikes: u32,
+    fetch: Fetch,
     gossip_up: bool,
     stall_check: Option<Millis>,
 }
@@ -391,6 +415,7 @@ impl Session {
             offers_storing: false,
             acked_rev: 0,
             strikes: 0,
+            fetch: Fetch::All,
             gossip_up: false,
             stall_check: None,
         };

@@ -187,6 +187,7 @@ impl Session {
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
         };
+        let takes = self.fetch.takes(state.kind);
         for device in devices {
             let Some(theirs) = state.theirs.get(device).copied() else {
                 continue;
@@ -199,6 +200,11 @@ impl Session {
                 && fork_to_tell(&own, fork, &theirs)
             {
                 state.tell_fork(*device, fork);
+            }
+            if !takes && *device != self.device {
+                state.ask_bodies.remove(device);
+                state.unwant(device);
+                continue;
             }
             if own.holes.count > 0 && own.holes != theirs.holes && theirs.base > 0 {
                 state.ask_bodies.insert(*device);
@@ -368,7 +374,7 @@ impl Session {
         // Own entries come back only where they were asked for: to a disk that lost them.
         let unasked = match origin {
             Origin::Asked => !state.wants.contains(&device),
-            Origin::Gossip => device == self.device,
+            Origin::Gossip => device == self.device || !self.fetch.takes(state.kind),
         };
         if unasked {
             return Ok(());

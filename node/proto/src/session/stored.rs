@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Fatal, STALL_MS, Session, SpaceStore, channel::Channel};
+use super::{Fatal, Fetch, STALL_MS, Session, SpaceStore, channel::Channel};
 use crate::{
     ids::{DeviceId, SpaceId},
     session::Output,
@@ -167,6 +167,32 @@ impl Session {
             self.offers_storing = true;
             self.work.push_back(Output::Offers { rev, offers });
         }
+    }
+
+    /// What may be asked for from now on. What was asked for before and isn't to be taken any more
+    /// is dropped as it comes.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn handle_fetch<S: SpaceStore>(
+        &mut self,
+        fetch: Fetch,
+        now: Millis,
+        store: &S,
+    ) -> Result<(), S::Error> {
+        if self.fetch == fetch {
+            return Ok(());
+        }
+        self.fetch = fetch;
+        let known: Vec<(u32, Vec<DeviceId>)> = self
+            .channels
+            .iter()
+            .map(|(channel, state)| (*channel, state.theirs.keys().copied().collect()))
+            .collect();
+        for (channel, devices) in known {
+            self.evaluate(channel, &devices, now, store, false)?;
+        }
+        Ok(())
     }
 
     /// Something of a feed changed here: written, imported over another session, forked, filled.

@@ -112,6 +112,9 @@ pub enum Reject {
     /// One identity with too many devices.
     #[error("an identity has more devices than it may have")]
     TooManyDevices,
+    /// As much came in through this contact as may.
+    #[error("this contact's quota on the disk is used up")]
+    OverQuota,
     /// The space isn't held or isn't common with this contact.
     #[error("the space is not common")]
     NotCommon,
@@ -144,6 +147,7 @@ impl Reject {
             Self::ForeignBody { .. } => "foreign-body",
             Self::TooManyFeeds => "too-many-feeds",
             Self::TooManyDevices => "too-many-devices",
+            Self::OverQuota => "over-quota",
             Self::NotCommon => "not-common",
         }
     }
@@ -175,6 +179,7 @@ impl Reject {
             | Self::ForeignBody { .. }
             | Self::TooManyFeeds
             | Self::TooManyDevices
+            | Self::OverQuota
             | Self::NotCommon => false,
         }
     }

@@ -1,5 +1,6 @@
 //! Two sessions over a plain store in memory: what must hold whatever the order and the cuts.
 
+mod fetch;
 mod forks;
 mod hostile;
 

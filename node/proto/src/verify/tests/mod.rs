@@ -162,7 +162,9 @@ fn bodies(feed: &Feed) -> Vec<(&'static str, Reject)> {
 /// What these cases have to bring up; `None` for what only a store or a session refuses.
 fn made_here(reject: &Reject) -> Option<&'static str> {
     match reject {
-        Reject::TooManyFeeds | Reject::TooManyDevices | Reject::NotCommon => None,
+        Reject::TooManyFeeds | Reject::TooManyDevices | Reject::OverQuota | Reject::NotCommon => {
+            None
+        }
         Reject::Layout(_)
         | Reject::Gap { .. }
         | Reject::Unsigned
