@@ -40,6 +40,8 @@ mod rows;
 mod search;
 mod segment;
 mod serve;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod spaces;
 mod store;
 mod tables;

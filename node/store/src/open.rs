@@ -59,6 +59,30 @@ pub(crate) fn open(path: &Path) -> Result<Database, OpenError> {
     Ok(database)
 }
 
+/// What a simulated disk is called in errors.
+#[cfg(feature = "sim")]
+pub(crate) const DISK: &str = ":disk:";
+
+/// Opens or creates the database on a simulated disk and brings it to the current schema.
+#[cfg(feature = "sim")]
+pub(crate) fn open_on(disk: &crate::sim::Disk) -> Result<Database, OpenError> {
+    let path = Path::new(DISK);
+    let database = guarded(path, || builder().create_with_backend(disk.clone()))?;
+    let damaged = |found: String| OpenError::Damaged {
+        path: path.to_owned(),
+        found,
+    };
+    let read = database
+        .begin_read()
+        .map_err(|error| damaged(error.to_string()))?;
+    let version = migrations::version(&read).map_err(|error| damaged(error.to_string()))?;
+    drop(read);
+    if version != Some(migrations::KNOWN) {
+        migrate(&database, path, version.unwrap_or(0))?;
+    }
+    Ok(database)
+}
+
 /// Copies the file beside itself before the migration from `version`. A copy that could not be
 /// finished is removed: half of one would look like a backup.
 fn copy_aside(path: &Path, version: u32) -> Result<PathBuf, OpenError> {

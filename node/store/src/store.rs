@@ -47,6 +47,9 @@ struct Inner {
     room: Arc<Semaphore>,
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// The writer where it works on its callers' threads.
+    #[cfg(feature = "sim")]
+    by_hand: Option<Mutex<Writer>>,
 }
 
 /// What the writer runs: the change, then, once its fate is known, the answer.
@@ -101,6 +104,68 @@ impl Store {
         })
     }
 
+    /// A store on a simulated disk, brought to the current schema, that has no thread of its own:
+    /// [`Self::write`] and [`Self::run`] change it on the caller's thread, one commit each, and
+    /// [`Self::rest`] does what the writer does when nothing waits. So the same calls make the
+    /// same bytes.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    #[cfg(feature = "sim")]
+    pub fn on(disk: &crate::sim::Disk) -> Result<Self, OpenError> {
+        let database = open::open_on(disk)?;
+        let database = Arc::new(RwLock::new(database));
+        let (_, jobs) = mpsc::channel();
+        let writer = Writer {
+            database: Arc::clone(&database),
+            size: Size::new(None),
+            jobs,
+        };
+        Ok(Self(Arc::new(Inner {
+            database,
+            path: None,
+            room: Arc::new(Semaphore::new(QUEUE_JOBS)),
+            queue: Mutex::new(None),
+            writer: Mutex::new(None),
+            by_hand: Some(Mutex::new(writer)),
+        })))
+    }
+
+    /// As [`Self::on`], with the writer's thread.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    #[cfg(feature = "sim")]
+    pub fn threaded_on(disk: &crate::sim::Disk) -> Result<Self, OpenError> {
+        Self::start(open::open_on(disk)?, None).map_err(|source| OpenError::Io {
+            path: PathBuf::from(open::DISK),
+            source,
+        })
+    }
+
+    /// Runs a change on this thread, in a commit of its own, and answers when it is durable. Only
+    /// for a store made by [`Self::on`].
+    ///
+    /// # Errors
+    /// As [`Self::write`]; [`Error::Closed`] for a store with a thread.
+    #[cfg(feature = "sim")]
+    pub fn run<R>(&self, change: impl FnOnce(&mut Txn<'_>) -> Result<R>) -> Result<R> {
+        let writer = self.0.by_hand.as_ref().ok_or(Error::Closed)?;
+        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.run_one(change)
+    }
+
+    /// Does everything that the writer does when nothing waits, to the end.
+    #[cfg(feature = "sim")]
+    pub fn rest(&self) {
+        if let Some(writer) = &self.0.by_hand {
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            while writer.sweep() {}
+            let Writer { database, size, .. } = &mut *writer;
+            size.compact(database);
+        }
+    }
+
     pub(crate) fn start(database: Database, path: Option<PathBuf>) -> Result<Self, std::io::Error> {
         let database = Arc::new(RwLock::new(database));
         let (queue, jobs) = mpsc::channel();
@@ -118,6 +183,8 @@ impl Store {
             room: Arc::new(Semaphore::new(QUEUE_JOBS)),
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
+            #[cfg(feature = "sim")]
+            by_hand: None,
         })))
     }
 
@@ -141,6 +208,10 @@ impl Store {
         R: Send + 'static,
         F: FnOnce(&mut Txn<'_>) -> Result<R> + Send + 'static,
     {
+        #[cfg(feature = "sim")]
+        if self.0.by_hand.is_some() {
+            return self.run(change);
+        }
         let (sender, receiver) = oneshot::channel();
         let change = Box::new(move |txn: &mut Txn<'_>| {
             let result = change(txn);
@@ -298,6 +369,24 @@ impl Writer {
         }
     }
 
+    /// Runs one change in a transaction of its own.
+    #[cfg(feature = "sim")]
+    fn run_one<R>(&self, change: impl FnOnce(&mut Txn<'_>) -> Result<R>) -> Result<R> {
+        let database = self.database.read().map_err(|_| Error::Closed)?;
+        let transaction = begin(&database)?;
+        let mut txn = Txn::new(WriteTables::new(&transaction));
+        let result = catch_unwind(AssertUnwindSafe(|| change(&mut txn)));
+        let result = result.unwrap_or(Err(Error::Panicked));
+        let changed = result.is_ok() && txn.finish_job() > 0;
+        drop(txn);
+        if changed {
+            transaction.commit()?;
+        } else {
+            transaction.abort()?;
+        }
+        result
+    }
+
     fn run_jobs(&self, first: Job, answers: &mut Vec<Answer>) -> Result<()> {
         let database = self.database.read().map_err(|_| Error::Closed)?;
         let transaction = begin(&database)?;
@@ -347,104 +436,8 @@ fn run_job(txn: &mut Txn<'_>, job: Job) -> Result<(usize, Option<Answer>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::{Cut, Disk};
     use crate::{records::Setting, txn::Txn};
-    use redb::StorageBackend;
-    use std::io;
-
-    /// A disk that may lose, at a power cut, any of the writes since it was last synced.
-    #[derive(Debug, Clone, Default)]
-    struct Disk(Arc<Mutex<State>>);
-
-    #[derive(Debug, Clone, Default)]
-    struct State {
-        now: Vec<u8>,
-        synced: Vec<u8>,
-        unsynced: Vec<(usize, Vec<u8>)>,
-    }
-
-    fn put(image: &mut Vec<u8>, at: usize, data: &[u8]) {
-        if image.len() < at + data.len() {
-            image.resize(at + data.len(), 0);
-        }
-        image[at..at + data.len()].copy_from_slice(data);
-    }
-
-    impl Disk {
-        /// What a power cut leaves: each unsynced write whole, in part, or not at all.
-        fn cut(&self, mut seed: u64) -> Disk {
-            let state = self.0.lock().unwrap();
-            let mut image = state.synced.clone();
-            for (at, data) in &state.unsynced {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let kept = match seed >> 62 {
-                    0 => 0,
-                    1 => data.len() / 2 / 512 * 512,
-                    _ => data.len(),
-                };
-                put(&mut image, *at, &data[..kept]);
-            }
-            let len = image.len().max(state.now.len());
-            image.resize(len, 0);
-            Disk(Arc::new(Mutex::new(State {
-                now: image.clone(),
-                synced: image,
-                unsynced: Vec::new(),
-            })))
-        }
-    }
-
-    impl StorageBackend for Disk {
-        fn len(&self) -> Result<u64, io::Error> {
-            Ok(self.0.lock().unwrap().now.len() as u64)
-        }
-
-        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-            let state = self.0.lock().unwrap();
-            let at = offset as usize;
-            out.copy_from_slice(&state.now[at..at + out.len()]);
-            Ok(())
-        }
-
-        fn set_len(&self, len: u64) -> Result<(), io::Error> {
-            let mut state = self.0.lock().unwrap();
-            state.now.resize(len as usize, 0);
-            if state.synced.len() > len as usize {
-                state.synced.truncate(len as usize);
-            }
-            state
-                .unsynced
-                .retain(|(at, data)| at + data.len() <= len as usize);
-            Ok(())
-        }
-
-        fn sync_data(&self) -> Result<(), io::Error> {
-            let mut state = self.0.lock().unwrap();
-            state.synced = state.now.clone();
-            state.unsynced.clear();
-            Ok(())
-        }
-
-        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-            let mut state = self.0.lock().unwrap();
-            put(&mut state.now, offset as usize, data);
-            state.unsynced.push((offset as usize, data.to_vec()));
-            Ok(())
-        }
-    }
-
-    fn on(disk: &Disk) -> Store {
-        let database = open::builder().create_with_backend(disk.clone()).unwrap();
-        let fresh = {
-            let read = database.begin_read().unwrap();
-            migrations::version(&read).unwrap().is_none()
-        };
-        if fresh {
-            let txn = begin(&database).unwrap();
-            migrations::migrate(&txn, 0).unwrap();
-            txn.commit().unwrap();
-        }
-        Store::start(database, None).unwrap()
-    }
 
     fn run<R: Send + 'static>(
         store: &Store,
@@ -461,7 +454,7 @@ mod tests {
     #[test]
     fn a_power_cut_at_any_moment_loses_nothing_that_was_answered() {
         let disk = Disk::default();
-        let store = on(&disk);
+        let store = Store::threaded_on(&disk).unwrap();
         let answered = Arc::new(std::sync::atomic::AtomicU64::new(0));
         let writing = {
             let (store, answered) = (store.clone(), Arc::clone(&answered));
@@ -481,7 +474,8 @@ mod tests {
         while !writing.is_finished() {
             seed += 1;
             let before = answered.load(std::sync::atomic::Ordering::SeqCst);
-            let after = on(&disk.cut(seed));
+            let cut = Cut::ALL[seed as usize % Cut::ALL.len()];
+            let after = Store::on(&Disk::from_image(disk.cut(cut, seed))).unwrap();
             let read = after.read().unwrap();
             let count = read.counter("n").unwrap();
             assert!(count >= before, "{count} of {before} answered changes");
@@ -489,7 +483,7 @@ mod tests {
             let last = last.map_or(0, |last| crate::keys::number(&last.0));
             assert_eq!(last, count);
             drop(read);
-            assert_eq!(run(&after, |txn| txn.raise("n", 1)), count + 1);
+            assert_eq!(after.run(|txn| txn.raise("n", 1)).unwrap(), count + 1);
         }
         writing.join().unwrap();
         assert!(seed > 10);

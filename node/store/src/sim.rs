@@ -1,0 +1,587 @@
+//! A simulated disk: what a power cut leaves of it, calls that fail, no more room.
+//!
+//! A [`Disk`] is memory that behaves as a file below redb: it knows what was synced and every write
+//! since, in order, and makes the images that a power cut may leave ([`Disk::cut`]). The model is
+//! the one that file systems promise: a sync makes everything before it durable; of what came
+//! after, any part may be there, in units of a sector. A sync that failed may have lost the writes
+//! before it for good, even where the next one succeeds.
+//!
+//! It knows nothing of redb's pages or of rows. Images share their blocks, so one costs what
+//! differs. Randomness comes from seeds: the same calls and seeds give the same bytes.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use redb::{BackendError, StorageBackend};
+
+/// What is allocated, shared and copied at once.
+const BLOCK: usize = 4_096;
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
+/// The number of Linux and its like; there is no kind for it.
+const EIO: i32 = 5;
+
+type Block = Arc<[u8; BLOCK]>;
+
+/// The bytes of a disk. Cloning shares them.
+#[derive(Clone, Default)]
+pub struct Image {
+    len: u64,
+    /// `None` is a hole: zeros that take no room.
+    blocks: Vec<Option<Block>>,
+}
+
+impl Image {
+    /// Its length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes that are really allocated.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        (self.blocks.iter().flatten().count() * BLOCK) as u64
+    }
+
+    /// All its bytes, to look for something in them or to write them to a file.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut out = vec![0; usize::try_from(self.len).unwrap_or(usize::MAX)];
+        self.read(0, &mut out);
+        out
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) {
+        visit(at, out.len(), |number, inside, part| {
+            let Some(to) = out.get_mut(part) else { return };
+            let block = self.blocks.get(number).and_then(Option::as_ref);
+            match block.and_then(|block| block.get(inside..inside + to.len())) {
+                Some(from) => to.copy_from_slice(from),
+                None => to.fill(0),
+            }
+        });
+    }
+
+    /// Writes what lies before the end; the rest would be out of reach.
+    fn write(&mut self, at: u64, data: &[u8]) {
+        let room = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
+        let data = data.get(..data.len().min(room)).unwrap_or_default();
+        visit(at, data.len(), |number, inside, part| {
+            let (Some(from), Some(slot)) = (data.get(part), self.blocks.get_mut(number)) else {
+                return;
+            };
+            let block = slot.get_or_insert_with(|| Arc::new([0; BLOCK]));
+            if let Some(to) = Arc::make_mut(block).get_mut(inside..inside + from.len()) {
+                to.copy_from_slice(from);
+            }
+        });
+    }
+
+    fn set_len(&mut self, len: u64) {
+        if len < self.len {
+            // What is cut off is gone: growing again gives zeros.
+            let inside = (len % BLOCK as u64) as usize;
+            let last = usize::try_from(len / BLOCK as u64).unwrap_or(usize::MAX);
+            if let Some(Some(block)) = self.blocks.get_mut(last)
+                && let Some(rest) = Arc::make_mut(block).get_mut(inside..)
+            {
+                rest.fill(0);
+            }
+        }
+        self.len = len;
+        let blocks = usize::try_from(len.div_ceil(BLOCK as u64)).unwrap_or(usize::MAX);
+        self.blocks.resize(blocks, None);
+    }
+
+    fn has_hole(&self, at: u64, len: usize) -> bool {
+        let mut hole = false;
+        visit(at, len, |number, _, _| {
+            hole |= self.blocks.get(number).is_none_or(Option::is_none);
+        });
+        hole
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Write { at, data } => self.write(*at, data),
+            Op::SetLen(len) => self.set_len(*len),
+            Op::Replace(image) => *self = image.clone(),
+            Op::Sync => {}
+        }
+    }
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Image({} bytes, {} used)", self.len, self.used())
+    }
+}
+
+/// Visits the blocks that `at..at + len` covers: number, place inside, and the part of the bytes.
+fn visit(at: u64, len: usize, mut each: impl FnMut(usize, usize, std::ops::Range<usize>)) {
+    let mut done = 0;
+    while done < len {
+        let here = at + done as u64;
+        let inside = (here % BLOCK as u64) as usize;
+        let count = (len - done).min(BLOCK - inside);
+        let number = usize::try_from(here / BLOCK as u64).unwrap_or(usize::MAX);
+        each(number, inside, done..done + count);
+        done += count;
+    }
+}
+
+/// What was done to a disk.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// Bytes were written.
+    Write {
+        /// Where.
+        at: u64,
+        /// What.
+        data: Arc<[u8]>,
+    },
+    /// It was made longer, with zeros, or shorter.
+    SetLen(u64),
+    /// Another file, synced before, took this one's name. Whole or not at all.
+    Replace(Image),
+    /// Everything before is durable.
+    Sync,
+}
+
+/// What a power cut leaves of the writes since the last sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cut {
+    /// None of them.
+    Nothing,
+    /// All of them.
+    Everything,
+    /// The first few.
+    Prefix,
+    /// Any of them, in any order.
+    Subset,
+    /// The first few, and of the next one some of its sectors.
+    Torn,
+}
+
+impl Cut {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::Nothing,
+        Self::Everything,
+        Self::Prefix,
+        Self::Subset,
+        Self::Torn,
+    ];
+}
+
+/// Why a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// EIO: the disk is failing. A write leaves its first half; a sync drops what it should keep.
+    Failing,
+    /// ENOSPC: no room. A write leaves its first half.
+    Full,
+}
+
+impl Fault {
+    fn error(self) -> io::Error {
+        match self {
+            Self::Failing => io::Error::from_raw_os_error(EIO),
+            Self::Full => io::ErrorKind::StorageFull.into(),
+        }
+    }
+}
+
+/// How full a disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Room {
+    /// There is room.
+    #[default]
+    Enough,
+    /// What is allocated can be overwritten; nothing more can be allocated.
+    NoBlocks,
+    /// No write succeeds, as where a file system never overwrites.
+    None,
+}
+
+/// A call that a disk may be told to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// A read.
+    Read,
+    /// A write.
+    Write,
+    /// A change of the length.
+    SetLen,
+    /// A sync.
+    Sync,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: Image,
+    synced: Image,
+    unsynced: Vec<Op>,
+    trace: Option<Vec<Op>>,
+    calls: u64,
+    called: Vec<Call>,
+    faults: BTreeMap<u64, Fault>,
+    room: Room,
+}
+
+impl State {
+    fn act(&mut self, op: Op) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(op.clone());
+        }
+        match op {
+            Op::Sync => {
+                for op in std::mem::take(&mut self.unsynced) {
+                    self.synced.apply(&op);
+                }
+            }
+            op => {
+                self.now.apply(&op);
+                self.unsynced.push(op);
+            }
+        }
+    }
+
+    /// Counts a call: the fault that it meets.
+    fn call(&mut self, call: Call) -> Option<Fault> {
+        let number = self.calls;
+        self.calls += 1;
+        if self.trace.is_some() {
+            self.called.push(call);
+        }
+        self.faults.remove(&number)
+    }
+
+    fn write(&mut self, at: u64, data: &[u8]) -> io::Result<()> {
+        let fault = self.call(Call::Write).or(match self.room {
+            Room::Enough => None,
+            Room::NoBlocks => self.now.has_hole(at, data.len()).then_some(Fault::Full),
+            Room::None => Some(Fault::Full),
+        });
+        let written = match fault {
+            None => data,
+            Some(_) => data.get(..data.len() / 2).unwrap_or_default(),
+        };
+        if !written.is_empty() {
+            let data = written.into();
+            self.act(Op::Write { at, data });
+        }
+        fault.map_or(Ok(()), |fault| Err(fault.error()))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        match self.call(Call::Sync) {
+            None => {
+                self.act(Op::Sync);
+                Ok(())
+            }
+            Some(fault) => {
+                // The bytes can still be read until a power cut; no later sync writes them.
+                self.unsynced.clear();
+                Err(fault.error())
+            }
+        }
+    }
+}
+
+/// A simulated disk with one file on it. Clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub struct Disk(Arc<Mutex<State>>);
+
+impl Disk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A disk as an image shows it, all of it synced.
+    #[must_use]
+    pub fn from_image(image: Image) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            now: image.clone(),
+            synced: image,
+            ..State::default()
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on every change is recorded, see [`Self::trace`]. Costs the memory of the trace.
+    pub fn record(&self) {
+        self.state().trace = Some(Vec::new());
+    }
+
+    /// How many changes and syncs were recorded.
+    #[must_use]
+    pub fn recorded(&self) -> usize {
+        self.state().trace.as_ref().map_or(0, Vec::len)
+    }
+
+    /// What was recorded, in order.
+    #[must_use]
+    pub fn trace(&self) -> Vec<Op> {
+        self.state().trace.clone().unwrap_or_default()
+    }
+
+    /// Does what was recorded elsewhere.
+    pub fn apply(&self, op: &Op) {
+        self.state().act(op.clone());
+    }
+
+    /// The bytes as a running program sees them.
+    #[must_use]
+    pub fn image(&self) -> Image {
+        self.state().now.clone()
+    }
+
+    /// What a power cut leaves at this moment. The disk itself goes on.
+    #[must_use]
+    pub fn cut(&self, cut: Cut, seed: u64) -> Image {
+        let state = self.state();
+        let mut dice = Dice(seed);
+        let mut image = state.synced.clone();
+        let unsynced = &state.unsynced;
+        let whole = match cut {
+            Cut::Nothing => 0,
+            Cut::Everything => unsynced.len(),
+            Cut::Prefix | Cut::Torn => dice.below(unsynced.len() + 1),
+            Cut::Subset => {
+                for op in unsynced {
+                    if dice.below(2) == 0 {
+                        image.apply(op);
+                    }
+                }
+                0
+            }
+        };
+        for op in unsynced.iter().take(whole) {
+            image.apply(op);
+        }
+        if cut == Cut::Torn
+            && let Some(Op::Write { at, data }) = unsynced.get(whole)
+        {
+            for (number, sector) in data.chunks(SECTOR).enumerate() {
+                if dice.below(2) == 0 {
+                    image.write(at + (number * SECTOR) as u64, sector);
+                }
+            }
+        }
+        image
+    }
+
+    /// Cuts the power: the disk is from now on what is left. Whatever had it open must be dropped.
+    pub fn crash(&self, cut: Cut, seed: u64) {
+        let image = self.cut(cut, seed);
+        let mut state = self.state();
+        state.now = image.clone();
+        state.synced = image;
+        state.unsynced.clear();
+    }
+
+    /// Calls so far: reads, writes, changes of the length, syncs.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.state().calls
+    }
+
+    /// The kinds of the calls since [`Self::record`].
+    #[must_use]
+    pub fn called(&self) -> Vec<Call> {
+        self.state().called.clone()
+    }
+
+    /// Makes the call with this number, counted from the disk's beginning, fail once.
+    pub fn fail(&self, call: u64, fault: Fault) {
+        self.state().faults.insert(call, fault);
+    }
+
+    /// Fills the disk, or frees it.
+    pub fn set_room(&self, room: Room) {
+        self.state().room = room;
+    }
+
+    /// Puts another disk's content in this one's place, as a rename and a sync of the folder do.
+    pub fn replace(&self, other: &Self) -> io::Result<()> {
+        let image = other.state().synced.clone();
+        let mut state = self.state();
+        if let Some(fault) = state.call(Call::SetLen) {
+            return Err(fault.error());
+        }
+        state.act(Op::Replace(image));
+        state.sync()
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> Result<u64, io::Error> {
+        Ok(self.state().now.len)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        let mut state = self.state();
+        if let Some(fault) = state.call(Call::Read) {
+            return Err(fault.error());
+        }
+        let end = offset.checked_add(out.len() as u64);
+        if end.is_none_or(|end| end > state.now.len) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        state.now.read(offset, out);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        let mut state = self.state();
+        if let Some(fault) = state.call(Call::SetLen) {
+            return Err(fault.error());
+        }
+        state.act(Op::SetLen(len));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.state().sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.state().write(offset, data)
+    }
+
+    fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(true)
+    }
+
+    fn unlock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+/// Numbers from a seed (splitmix64, Steele, Lea and Flood 2014).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`; 0 where that is 0.
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % (end.max(1) as u64)) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(image: &Image, at: u64, len: usize) -> Vec<u8> {
+        let mut out = vec![9; len];
+        image.read(at, &mut out);
+        out
+    }
+
+    #[test]
+    fn images_keep_what_was_written_and_share_the_rest() {
+        let mut image = Image::default();
+        image.set_len(20_000);
+        image.write(4_000, &[7; 200]);
+        let before = image.clone();
+        image.write(4_090, &[8; 10]);
+        assert_eq!(bytes(&before, 4_090, 10), [7; 10]);
+        assert_eq!(bytes(&image, 4_088, 4), [7, 7, 8, 8]);
+        assert_eq!(bytes(&image, 10_000, 3), [0; 3]);
+        assert_eq!(image.used(), 2 * BLOCK as u64);
+        image.set_len(4_095);
+        image.set_len(20_000);
+        assert_eq!(bytes(&image, 4_094, 3), [8, 0, 0]);
+        image.write(19_999, &[1, 2]);
+        assert_eq!(image.to_vec().len(), 20_000);
+    }
+
+    #[test]
+    fn a_cut_leaves_what_was_synced_and_parts_of_the_rest() {
+        let disk = Disk::new();
+        disk.set_len(8_192).unwrap();
+        disk.write(0, &[1; 2_048]).unwrap();
+        disk.sync_data().unwrap();
+        disk.write(0, &[2; 2_048]).unwrap();
+        disk.write(4_096, &[3; 512]).unwrap();
+        assert_eq!(bytes(&disk.cut(Cut::Nothing, 0), 0, 2), [1, 1]);
+        let all = disk.cut(Cut::Everything, 0);
+        assert_eq!(
+            (bytes(&all, 0, 1), bytes(&all, 4_096, 1)),
+            (vec![2], vec![3])
+        );
+        let (mut torn, mut second_only) = (false, false);
+        for seed in 0..64 {
+            let image = disk.cut(Cut::Torn, seed);
+            let sectors: Vec<u8> = (0..4).map(|n| bytes(&image, n * 512, 1)[0]).collect();
+            torn |= sectors.contains(&1) && sectors.contains(&2);
+            let image = disk.cut(Cut::Subset, seed);
+            second_only |= bytes(&image, 0, 1) == [1] && bytes(&image, 4_096, 1) == [3];
+            let image = disk.cut(Cut::Prefix, seed);
+            assert!(bytes(&image, 4_096, 1) == [0] || bytes(&image, 0, 1) == [2]);
+            let again = disk.cut(Cut::Torn, seed);
+            assert_eq!(again.to_vec(), disk.cut(Cut::Torn, seed).to_vec());
+        }
+        assert!(torn && second_only);
+    }
+
+    #[test]
+    fn calls_fail_when_they_are_told_to() {
+        let disk = Disk::new();
+        disk.set_len(8_192).unwrap();
+        disk.fail(1, Fault::Full);
+        disk.fail(3, Fault::Failing);
+        let full = disk.write(0, &[1; 8]).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(bytes(&disk.image(), 0, 8), [1, 1, 1, 1, 0, 0, 0, 0]);
+        disk.write(0, &[2; 8]).unwrap();
+        disk.sync_data().unwrap_err();
+        disk.sync_data().unwrap();
+        disk.set_room(Room::NoBlocks);
+        disk.write(0, &[3; 8]).unwrap();
+        disk.write(4_096, &[3; 8]).unwrap_err();
+        disk.set_room(Room::None);
+        disk.write(0, &[3; 8]).unwrap_err();
+        disk.set_room(Room::Enough);
+        disk.write(4_096, &[3; 8]).unwrap();
+        assert_eq!(disk.calls(), 9);
+    }
+
+    #[test]
+    fn what_a_failed_sync_lost_does_not_come_back() {
+        let disk = Disk::new();
+        disk.set_len(4_096).unwrap();
+        disk.sync_data().unwrap();
+        disk.write(0, &[1; 8]).unwrap();
+        disk.fail(disk.calls(), Fault::Failing);
+        disk.sync_data().unwrap_err();
+        assert_eq!(bytes(&disk.image(), 0, 1), [1]);
+        disk.crash(Cut::Everything, 0);
+        assert_eq!(bytes(&disk.image(), 0, 1), [0]);
+    }
+}
