@@ -15,11 +15,12 @@
 )]
 
 mod first;
+mod second;
 
 use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
 
 /// The schema that this program reads and writes.
-pub const KNOWN: u32 = 1;
+pub const KNOWN: u32 = 2;
 
 /// Where the version stands: key `schema_version`, four bytes, big-endian. This table's name and
 /// this row stay as they are in every version.
@@ -83,6 +84,7 @@ pub fn migrate(txn: &WriteTransaction, from: u32) -> Result<(), Error> {
     for step in from..KNOWN {
         match step {
             0 => first::run(txn)?,
+            1 => second::run(txn)?,
             other => return Err(Error::NoStep(other)),
         }
     }
@@ -112,7 +114,35 @@ mod tests {
         let read = db.begin_read().unwrap();
         assert_eq!(version(&read).unwrap(), Some(KNOWN));
         let tables = read.list_tables().unwrap().count();
-        assert_eq!(tables, first::TABLES.len() + 2);
+        assert_eq!(tables, first::TABLES.len() + 2 + second::TABLES.len());
+    }
+
+    /// Each step alone makes of its schema the next, and leaves the rows that it doesn't name.
+    #[test]
+    fn a_database_of_schema_1_keeps_its_rows_and_gets_the_new_tables() {
+        let db = empty();
+        let settings: TableDefinition<&[u8], &[u8]> = TableDefinition::new("settings-1");
+        let txn = db.begin_write().unwrap();
+        first::run(&txn).unwrap();
+        for (table, key, value) in [
+            (META, SCHEMA_VERSION, 1_u32.to_be_bytes().as_slice()),
+            (settings, b"a".as_slice(), b"b".as_slice()),
+        ] {
+            txn.open_table(table).unwrap().insert(key, value).unwrap();
+        }
+        txn.commit().unwrap();
+        assert_eq!(version(&db.begin_read().unwrap()).unwrap(), Some(1));
+        let txn = db.begin_write().unwrap();
+        migrate(&txn, 1).unwrap();
+        txn.commit().unwrap();
+        let read = db.begin_read().unwrap();
+        assert_eq!(version(&read).unwrap(), Some(KNOWN));
+        let kept = read.open_table(settings).unwrap();
+        assert_eq!(kept.get(b"a".as_slice()).unwrap().unwrap().value(), b"b");
+        for name in second::TABLES {
+            let table: TableDefinition<&[u8], &[u8]> = TableDefinition::new(name);
+            assert!(read.open_table(table).is_ok(), "{name}");
+        }
     }
 
     #[test]

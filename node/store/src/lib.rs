@@ -49,6 +49,7 @@ mod topics;
 mod tree;
 mod txn;
 mod undo;
+mod usage;
 mod view;
 mod work;
 
@@ -72,4 +73,5 @@ pub use tables::{
 pub use tables::{Source, Table};
 pub use topics::Topic;
 pub use txn::Txn;
+pub use usage::{CONVERSATION_RESERVE_BYTES, QUOTA_BYTES_DEFAULT, Usage};
 pub use view::View;

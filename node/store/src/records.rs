@@ -228,13 +228,14 @@ impl Txn<'_> {
         self.put_kept(identity, contact)
     }
 
-    /// Forgets a contact with endpoints, offers, exclusions and the name of the card.
+    /// Forgets a contact with endpoints, offers, exclusions, quota and the name of the card.
     ///
     /// # Errors
     /// The database's.
     pub fn remove_contact(&mut self, identity: &IdentityId) -> Result<bool> {
         self.forget_endpoints(identity)?;
         self.forget_name(*identity)?;
+        self.forget_usage(identity)?;
         self.remove_all(Table::OffersOut, Key::new().bytes(&identity.0), usize::MAX)?;
         for (key, _) in self.collect(Table::Exclusions, Key::new())? {
             if key.get(32..) == Some(identity.0.as_slice()) {

@@ -372,6 +372,7 @@ impl Txn<'_> {
     pub fn leave_space(&mut self, space: SpaceId) -> Result<()> {
         let number = self.known_space(space)?;
         self.remove(Table::SpaceNumbers, &space.0)?;
+        self.give_back(number)?;
         self.put(Table::Leaving, &number.to_be_bytes(), &[])?;
         self.sweep(LEAVE_ROWS_AT_ONCE)
     }

@@ -107,6 +107,10 @@ tables! {
     Exclusions = "exclusions-1",
     /// Space 32 that was left.
     Left = "left-1",
+    /// Space u32 (0: all spaces), contact 32 -> bytes that came in through the contact.
+    Usage = "usage-1",
+    /// Contact 32 -> bytes that may come in through the contact, where it isn't the default.
+    Quotas = "quotas-1",
 }
 
 /// Rows of [`Table`].

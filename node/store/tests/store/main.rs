@@ -16,4 +16,5 @@ mod pages;
 mod records;
 mod retracts;
 mod support;
+mod usage;
 mod writer;

@@ -72,6 +72,39 @@ fn every_table_of_the_store_is_in_the_schema() {
     );
 }
 
+/// The file of a program before quotas: it is copied, gets its tables and keeps its rows.
+#[test]
+fn a_file_of_the_first_schema_is_copied_and_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("waymeet.redb");
+    filled(&path);
+    let database = Database::open(&path).unwrap();
+    let txn = database.begin_write().unwrap();
+    for name in ["usage-1", "quotas-1"] {
+        let table: TableDefinition<&[u8], &[u8]> = TableDefinition::new(name);
+        assert!(txn.delete_table(table).unwrap());
+    }
+    let meta: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta-1");
+    txn.open_table(meta)
+        .unwrap()
+        .insert(b"schema_version".as_slice(), 1_u32.to_be_bytes().as_slice())
+        .unwrap();
+    txn.commit().unwrap();
+    drop(database);
+    let before = fs::read(&path).unwrap();
+
+    let store = Store::open(&path).unwrap();
+    let read = store.read().unwrap();
+    let setting = read.setting(&"setting 7".to_owned()).unwrap();
+    assert_eq!(setting.unwrap().0.len(), 3_000);
+    let contact = proto::IdentityId([7; 32]);
+    assert_eq!(read.usage(contact).unwrap().bytes, 0);
+    write(&store, move |txn| txn.set_quota(contact, Some(5))).unwrap();
+    assert_eq!(store.read().unwrap().usage(contact).unwrap().limit, 5);
+    let copy = folder.path().join("waymeet.redb.before-2");
+    assert!(fs::read(copy).unwrap() == before);
+}
+
 #[test]
 fn a_second_open_says_that_the_file_is_in_use() {
     let folder = tempfile::tempdir().unwrap();
