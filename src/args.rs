@@ -158,6 +158,12 @@ pub(crate) enum Contacts {
     Trust { contact: String, mark: Trust },
     /// Show the twelve words that both of you see alike
     Words { contact: String },
+    /// Set how much may come in through one, as `500MiB` or `4GiB`
+    Quota {
+        contact: String,
+        #[arg(value_parser = size)]
+        limit: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -329,6 +335,19 @@ fn parse_span(text: &str) -> Result<u64, String> {
         .ok_or_else(wrong)
 }
 
+/// Bytes of a size: a whole number with B, KiB, MiB, GiB or TiB.
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0)];
+    let text = text.trim();
+    UNITS
+        .iter()
+        .find_map(|(unit, shift)| {
+            let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+            number.checked_mul(1 << shift)
+        })
+        .ok_or_else(|| "expected a size such as 500MiB or 4GiB".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -358,6 +377,16 @@ mod tests {
             "6é",
         ] {
             assert!(parse_span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_bear_their_unit() {
+        assert_eq!(size("0B"), Ok(0));
+        assert_eq!(size("500MiB"), Ok(500 << 20));
+        assert_eq!(size("4 GiB"), Ok(4 << 30));
+        for bad in ["", "4", "GiB", "4GB", "-1GiB", "1.5GiB", "99999999999TiB"] {
+            assert!(size(bad).is_err(), "{bad}");
         }
     }
 

@@ -33,6 +33,9 @@ pub(super) fn run(cx: &Context<'_>, action: Option<Contacts>) -> anyhow::Result<
         }
         Contacts::Nickname { contact, name } => change(cx, &contact, &json!({ "nickname": name })),
         Contacts::Trust { contact, mark } => change(cx, &contact, &json!({ "trust": mark.name() })),
+        Contacts::Quota { contact, limit } => {
+            change(cx, &contact, &json!({ "quota_bytes": limit }))
+        }
         Contacts::Words { contact } => {
             let words = cx
                 .client
@@ -60,7 +63,14 @@ fn list(cx: &Context<'_>, page: &Paging) -> anyhow::Result<()> {
             [
                 str_of(contact, "id").to_owned(),
                 name(contact),
-                presence(contact),
+                if is(quota(contact), "used_up") {
+                    format!(
+                        "{}, limit reached: `waymeet contacts show`",
+                        presence(contact)
+                    )
+                } else {
+                    presence(contact)
+                },
                 str_of(contact, "trust").to_owned(),
             ]
         },
@@ -93,6 +103,35 @@ fn presence(contact: &Value) -> String {
     }
 }
 
+fn quota(contact: &Value) -> &Value {
+    contact.get("quota").unwrap_or(&Value::Null)
+}
+
+/// Used and limit, and what to do where the one has reached the other.
+fn room(quota: &Value) -> String {
+    let mut text = format!(
+        "{} of {} came in through them",
+        size(u64_of(quota, "used_bytes")),
+        size(u64_of(quota, "limit_bytes"))
+    );
+    if is(quota, "used_up") {
+        text.push_str(": ");
+        text.push_str(str_of(quota, "advice"));
+        text.push_str(" (`waymeet contacts quota`)");
+    }
+    text
+}
+
+/// Bytes in the unit in which a limit is set.
+fn size(bytes: u64) -> String {
+    let whole = bytes / (1 << 20);
+    match bytes {
+        0..0x10_0000 => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        _ if whole >= 10 * 1024 || whole.is_multiple_of(1024) => format!("{} GiB", whole / 1024),
+        _ => format!("{whole} MiB"),
+    }
+}
+
 fn show(output: Output, contact: &Value) -> anyhow::Result<()> {
     let behind = contact.get("behind").unwrap_or(&Value::Null);
     output.table(&[
@@ -108,5 +147,6 @@ fn show(output: Output, contact: &Value) -> anyhow::Result<()> {
                 u64_of(behind, "want")
             ),
         ],
+        ["disk".to_owned(), room(quota(contact))],
     ])
 }

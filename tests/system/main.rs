@@ -29,6 +29,7 @@ mod house;
 mod invites;
 mod malformed;
 mod process;
+mod quotas;
 mod relay;
 mod secrets;
 mod setup;

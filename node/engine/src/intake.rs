@@ -215,7 +215,7 @@ impl From {
         Ok(match job {
             Job::Import { space, run } => {
                 let (device, now) = (run.device(), clock::now());
-                match txn.import(space, run, now) {
+                match txn.import_from(self.contact, space, run, now) {
                     Ok(imported) => {
                         let new = noted(space, &imported, aftermath);
                         JobResult::Feed {
@@ -268,7 +268,7 @@ impl From {
                 Self::settled(
                     space,
                     device,
-                    txn.fill(space, device, seq, &body, clock::now()),
+                    txn.fill_from(self.contact, space, (device, seq), &body, clock::now()),
                 )?
             }
             Job::Common(spaces) => {

@@ -25,14 +25,17 @@ use proto::{
     DeviceId, EndpointId, IdentityId, SpaceId,
     frame::{Hint, LinkClass},
     limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
-    session::{Fatal, Lane, Output, Progress, Session, SpaceStore, Start},
+    session::{Fatal, Fetch, Lane, Output, Progress, Session, SpaceStore, Start},
+    space::SpaceKind,
 };
 use store::Snapshot;
 use tokio::sync::Notify;
 
 use crate::{
-    clock, files,
-    inner::Inner,
+    clock,
+    event::EventKind,
+    files,
+    inner::{Inner, about_contact},
     intake::{Job, JobResult},
     view::{Exchanged, LinkKind},
 };
@@ -43,6 +46,10 @@ const EXPORTER_LABEL: &[u8] = b"waymeet/sync/1";
 const COMPARE_WAIT: Duration = Duration::from_secs(60);
 /// The wall clock may jump, so a timer is looked at again at least this often.
 const TIMER_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Entries that were asked for and won't be taken any more from which on a meeting begins anew: the
+/// other side sends them otherwise, for there is no taking back. A round trip costs less.
+const DROPPED_ENTRIES_MAX: u64 = 4 * BATCH_ENTRIES_MAX as u64;
 
 /// Why a meeting ended.
 #[derive(Debug, thiserror::Error)]
@@ -190,6 +197,7 @@ struct Driver {
     outbox: VecDeque<Bytes>,
     jobs: VecDeque<Job>,
     batch: Option<Batch>,
+    fetch: Fetch,
     compared: bool,
 }
 
@@ -223,7 +231,7 @@ impl Driver {
             .await
             .map_err(|error| End::Closed(error.to_string()))?;
         let keys = inner.keys().ok_or(End::Cut)?;
-        let (session, topic, addrs) = {
+        let (session, fetch, topic, addrs) = {
             let snapshot = inner.store.read()?;
             let facts = inner
                 .audience_of(&snapshot, meeting.contact)?
@@ -242,7 +250,10 @@ impl Driver {
                 seen_rev: facts.seen_rev,
                 offers: facts.offers,
             };
-            (Session::new(start, &snapshot)?, topic, addrs)
+            let mut session = Session::new(start, &snapshot)?;
+            let fetch = fetch_from(&snapshot, meeting.contact)?;
+            session.handle_fetch(fetch, clock::now(), &snapshot)?;
+            (session, fetch, topic, addrs)
         };
         let dial = conn.dialed().then_some(DialHint { addrs, relay: None });
         let gossip = match inner.links() {
@@ -260,6 +271,7 @@ impl Driver {
             outbox,
             jobs,
             batch: None,
+            fetch,
             compared: false,
         })
     }
@@ -445,6 +457,25 @@ impl Driver {
             };
             handled.map_err(end_of)?;
         }
+        self.choose_fetch(&snapshot)
+    }
+
+    /// Asks for more or for less, after something came in or the person changed what may.
+    fn choose_fetch(&mut self, snapshot: &Snapshot) -> Result<(), End> {
+        let fetch = fetch_from(snapshot, self.meeting.contact)?;
+        if fetch == self.fetch {
+            return Ok(());
+        }
+        self.fetch = fetch;
+        let before = self.session.progress().want;
+        self.session.handle_fetch(fetch, clock::now(), snapshot)?;
+        self.inner
+            .events
+            .emit(EventKind::Contact, about_contact(self.meeting.contact));
+        let dropped = before.saturating_sub(self.session.progress().want);
+        if dropped > DROPPED_ENTRIES_MAX {
+            return Err(End::Cut);
+        }
         Ok(())
     }
 
@@ -508,6 +539,7 @@ impl Driver {
                 .ok_or(End::Cut)?;
             self.session
                 .handle_audience(facts.clearances, facts.rev, facts.offers);
+            self.choose_fetch(&snapshot)?;
         }
         let mut hints = Vec::new();
         for ((space, device), from) in pending.feeds {
@@ -575,6 +607,18 @@ impl Driver {
             self.inner.tell_sync(self.meeting.contact);
         }
     }
+}
+
+/// What is taken from a contact by the room that their quota leaves.
+fn fetch_from(snapshot: &Snapshot, contact: IdentityId) -> Result<Fetch, store::Error> {
+    let usage = snapshot.usage(contact)?;
+    Ok(if usage.has_room(SpaceKind::Forum) {
+        Fetch::All
+    } else if usage.has_room(SpaceKind::Conversation) {
+        Fetch::Conversations
+    } else {
+        Fetch::Nothing
+    })
 }
 
 /// The exit: what a meeting sends was cleared for exactly this contact.

@@ -210,6 +210,8 @@ pub struct Contact {
     pub behind: Behind,
     /// Entries received from and sent to them since the start of the program.
     pub exchanged: Exchanged,
+    /// What came in through them and how much may.
+    pub quota: Quota,
     /// Another contact bears this name.
     pub same_name: bool,
     /// Why the last attempt to reach them failed, in words.
@@ -223,6 +225,39 @@ pub struct Behind {
     pub have: u64,
     /// Entries that they have and we lack.
     pub want: u64,
+}
+
+/// Bytes on the disk that came in through a contact's devices, whoever wrote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// How many came in.
+    pub used_bytes: u64,
+    /// How many may. Beyond it only private messages are taken, within a small reserve.
+    pub limit_bytes: u64,
+}
+
+impl Quota {
+    /// The most that can be set: a terabyte disk's worth.
+    pub const LIMIT_BYTES_MAX: u64 = 1 << 40;
+
+    /// Whether nothing more is taken but private messages.
+    #[must_use]
+    pub const fn is_used_up(&self) -> bool {
+        self.used_bytes >= self.limit_bytes
+    }
+}
+
+/// How much of one space came in through a contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceUsage {
+    /// The space.
+    pub space: SpaceId,
+    /// Its kind.
+    pub kind: SpaceKind,
+    /// Its name: a blog's is its author's, a conversation's the counterpart's.
+    pub name: String,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// What went to and fro.
@@ -245,6 +280,8 @@ pub struct ContactPatch {
     pub nickname: Option<String>,
     /// The trust mark.
     pub trust: Option<Trust>,
+    /// Bytes that may come in through them, at most [`Quota::LIMIT_BYTES_MAX`].
+    pub quota_bytes: Option<u64>,
 }
 
 /// What a space is for.

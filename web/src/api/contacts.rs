@@ -48,6 +48,8 @@ pub(super) struct ContactRequest {
     nickname: Option<String>,
     /// How sure we are that the key is theirs.
     trust: Option<dto::Trust>,
+    /// Bytes that may come in through them, at most 1,099,511,627,776; at first 2,147,483,648.
+    quota_bytes: Option<u64>,
 }
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -131,10 +133,13 @@ fn contact_routes(routes: Routes) -> Routes {
         .patch(
             "/contacts/{contact}",
             update,
-            doc("contacts", "Changes the nickname or the trust mark")
-                .takes::<ContactRequest>()
-                .gives::<dto::Contact>(200, "The contact")
-                .can_fail(&[NotAllowed]),
+            doc(
+                "contacts",
+                "Changes the nickname, the trust mark or the quota",
+            )
+            .takes::<ContactRequest>()
+            .gives::<dto::Contact>(200, "The contact")
+            .can_fail(&[NotAllowed]),
         )
         .delete(
             "/contacts/{contact}",
@@ -218,6 +223,7 @@ async fn update(
     let patch = ContactPatch {
         nickname: request.nickname,
         trust: request.trust.map(Into::into),
+        quota_bytes: request.quota_bytes,
     };
     Ok(Json(app.node.update_contact(id, patch).await?.into()))
 }

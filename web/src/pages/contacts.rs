@@ -10,7 +10,9 @@ use axum::{
 };
 use engine::{
     IdentityId,
-    view::{Contact, ContactPatch, ContactState, Person, Relation, Trust},
+    view::{
+        Contact, ContactPatch, ContactState, Person, Quota, Relation, SpaceKind, SpaceUsage, Trust,
+    },
 };
 
 use super::{
@@ -35,6 +37,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/contacts/{contact}/accept", post(accept))
         .route("/contacts/{contact}/nickname", post(set_nickname))
         .route("/contacts/{contact}/trust", post(set_trust))
+        .route("/contacts/{contact}/quota", post(set_quota))
         .route("/contacts/{contact}/remove", get(ask_remove).post(remove))
 }
 
@@ -76,6 +79,7 @@ struct ContactView {
     presence: String,
     met: Option<When>,
     want: u64,
+    used_up: bool,
     same_name: bool,
 }
 
@@ -88,6 +92,7 @@ impl ContactView {
             presence: presence(contact),
             met: contact.last_met_ms.map(|time| When::of(time, ctx.now)),
             want: contact.behind.want,
+            used_up: contact.quota.is_used_up(),
             same_name: contact.same_name,
         }
     }
@@ -125,6 +130,7 @@ struct ContactPage {
     own_name: String,
     nickname: String,
     error: Option<String>,
+    quota: QuotaView,
     state: &'static str,
     online: bool,
     presence: String,
@@ -145,11 +151,82 @@ struct ContactPage {
     last_error: Option<String>,
 }
 
+/// What came in through a contact, beside what may.
+struct QuotaView {
+    used: String,
+    limit: String,
+    used_up: bool,
+    /// How full it is, from 0 to 100; 1 as soon as there is anything.
+    percent: u128,
+    /// What stands in the field, in MiB, and what is wrong with it.
+    typed: String,
+    error: Option<String>,
+    spaces: Vec<UsageView>,
+}
+
+struct UsageView {
+    href: String,
+    name: String,
+    kind: &'static str,
+    bytes: String,
+}
+
+impl QuotaView {
+    fn of(ctx: &Ctx, contact: &Contact, typed: Option<(String, String)>) -> Outcome<Self> {
+        let quota = contact.quota;
+        let (typed, error) = match typed {
+            Some((typed, error)) => (typed, Some(error)),
+            None => (quota.limit_bytes.div_ceil(MIB).to_string(), None),
+        };
+        let spaces = ctx.node().usage_of_contact(contact.id)?;
+        Ok(Self {
+            used: words::binary_bytes(quota.used_bytes),
+            limit: words::binary_bytes(quota.limit_bytes),
+            used_up: quota.is_used_up(),
+            percent: match u128::from(quota.limit_bytes) {
+                0 => 100,
+                limit => (u128::from(quota.used_bytes) * 100)
+                    .div_ceil(limit)
+                    .min(100),
+            },
+            typed,
+            error,
+            spaces: spaces.iter().map(UsageView::from).collect(),
+        })
+    }
+}
+
+impl From<&SpaceUsage> for UsageView {
+    fn from(usage: &SpaceUsage) -> Self {
+        let id = usage.space;
+        let (href, kind) = match usage.kind {
+            SpaceKind::Forum => (format!("/forums/{id}"), "forum"),
+            SpaceKind::Blog => (format!("/blogs/{id}"), "blog"),
+            SpaceKind::Conversation => (String::new(), "private messages"),
+        };
+        Self {
+            href,
+            name: words::name(&usage.name),
+            kind,
+            bytes: words::binary_bytes(usage.bytes),
+        }
+    }
+}
+
+/// The unit in which a quota is typed.
+const MIB: u64 = 1024 * 1024;
+
+/// What was typed into a form of the page and doesn't fit, with the reason.
+enum Misfit {
+    Nickname(String, String),
+    Quota(String, String),
+}
+
 fn contact_page(
     ctx: &Ctx,
     id: IdentityId,
     query: &Query,
-    typed: Option<(String, String)>,
+    misfit: Option<Misfit>,
 ) -> Outcome<Response> {
     let contact = ctx.node().contact(id)?;
     let name = words::name(contact.nickname.as_ref().unwrap_or(&contact.name));
@@ -159,9 +236,11 @@ fn contact_page(
         Err(engine::Error::Conflict { .. } | engine::Error::NotFound { .. }) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let (nickname, error) = match typed {
-        Some((nickname, error)) => (nickname, Some(error)),
-        None => (contact.nickname.clone().unwrap_or_default(), None),
+    let own = contact.nickname.clone().unwrap_or_default();
+    let (nickname, error, typed_quota) = match misfit {
+        Some(Misfit::Nickname(nickname, error)) => (nickname, Some(error), None),
+        Some(Misfit::Quota(typed, error)) => (own, None, Some((typed, error))),
+        None => (own, None, None),
     };
     html(&ContactPage {
         page: ctx
@@ -173,6 +252,7 @@ fn contact_page(
         own_name: words::name(&contact.name),
         nickname,
         error,
+        quota: QuotaView::of(ctx, &contact, typed_quota)?,
         state: match contact.state {
             ContactState::Pending => "pending",
             ContactState::Asks => "asks",
@@ -219,12 +299,12 @@ async fn set_nickname(
     let nickname = fields.get("nickname");
     let patch = ContactPatch {
         nickname: Some(nickname.trim().to_owned()),
-        trust: None,
+        ..ContactPatch::default()
     };
     match ctx.node().update_contact(id, patch).await {
         Ok(_) => Ok(redirect(&format!("/contacts/{id}?done=saved"))),
         Err(error) => {
-            let typed = (nickname, misfit(error)?);
+            let typed = Misfit::Nickname(nickname, misfit(error)?);
             Ok(again(contact_page(&ctx, id, &query, Some(typed))?))
         }
     }
@@ -243,8 +323,30 @@ async fn set_trust(ctx: Ctx, Id(id): Id<IdentityId>, Form(fields): Form) -> Outc
         }
     };
     let patch = ContactPatch {
-        nickname: None,
         trust: Some(trust),
+        ..ContactPatch::default()
+    };
+    ctx.node().update_contact(id, patch).await?;
+    Ok(redirect(&format!("/contacts/{id}?done=saved")))
+}
+
+async fn set_quota(
+    ctx: Ctx,
+    Id(id): Id<IdentityId>,
+    query: Query,
+    Form(fields): Form,
+) -> Outcome<Response> {
+    let typed = fields.get("quota");
+    let most = Quota::LIMIT_BYTES_MAX / MIB;
+    let mib = typed.trim().parse::<u64>().ok().filter(|mib| *mib <= most);
+    let Some(mib) = mib else {
+        let error = format!("Expected a whole number of MiB, at most {most}.");
+        let typed = Misfit::Quota(typed, error);
+        return Ok(again(contact_page(&ctx, id, &query, Some(typed))?));
+    };
+    let patch = ContactPatch {
+        quota_bytes: Some(mib * MIB),
+        ..ContactPatch::default()
     };
     ctx.node().update_contact(id, patch).await?;
     Ok(redirect(&format!("/contacts/{id}?done=saved")))

@@ -55,6 +55,22 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// Bytes in a unit of 1,024s, in which limits are set.
+pub(crate) fn binary_bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let (mut unit, mut tenths) = (0, count.saturating_mul(10));
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1_024;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).unwrap_or(&"");
+    if unit == 0 || tenths >= 1_000 || tenths.is_multiple_of(10) {
+        format!("{} {name}", tenths / 10)
+    } else {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    }
+}
+
 /// What a browser says it is, in two words where they are known.
 pub(crate) fn browser(agent: &str) -> String {
     // Each pretends to be those after it.

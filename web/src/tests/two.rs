@@ -95,7 +95,19 @@ async fn two_people_meet_write_share_and_part() {
             &[("nickname", "Evchen")],
         )
         .await;
+    at_ana
+        .change(&format!("/contacts/{eva_id}/quota"), &[("quota", "3")])
+        .await;
+    let page = at_ana.page(&format!("/contacts/{eva_id}")).await;
+    assert!(page.contains("of 3 MiB came in"), "{page}");
+    for (bad, why) in [("much", "whole number"), ("9999999", "at most 1048576")] {
+        let again = at_ana
+            .submit(&format!("/contacts/{eva_id}/quota"), &[("quota", bad)])
+            .await;
+        assert!(again.status == 422 && again.body.contains(why) && again.body.contains(bad));
+    }
     let contact = ana.get(&format!("/contacts/{eva_id}")).await;
+    assert_eq!(contact["quota"]["limit_bytes"], 3 * 1024 * 1024);
     assert_eq!(
         (&contact["trust"], &contact["nickname"], &contact["state"]),
         (&json!("verified"), &json!("Evchen"), &json!("ready"))

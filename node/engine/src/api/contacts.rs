@@ -15,12 +15,14 @@ use crate::{
     records::{self, ContactState as Row},
     view::{
         Behind, Contact, ContactPatch, ContactState, Invite, NewInvite, Page, PageQuery, Person,
-        Relation,
+        Quota, Relation, SpaceKind, SpaceUsage,
     },
 };
 
 /// How long an accept waits for somebody who holds the line.
 const SETTLE_WAIT: Duration = Duration::from_secs(3);
+/// Spaces that are told as what fills a contact's quota.
+const USAGES_SHOWN_MAX: usize = 8;
 
 impl Node {
     /// Makes an invite.
@@ -207,8 +209,48 @@ impl Node {
             added_ms: row.added,
             behind: Behind { have, want },
             exchanged: self.0.exchanged_with(id),
+            quota: {
+                let usage = snapshot.usage(id)?;
+                Quota {
+                    used_bytes: usage.bytes,
+                    limit_bytes: usage.limit,
+                }
+            },
             last_error: self.0.last_error(id),
         })
+    }
+
+    /// The spaces of which most came in through a contact, largest first.
+    ///
+    /// # Errors
+    /// [`Error::NotSetUp`].
+    pub fn usage_of_contact(&self, id: IdentityId) -> Result<Vec<SpaceUsage>> {
+        self.0.ready()?;
+        let snapshot = self.0.store.read()?;
+        let mut usage = Vec::new();
+        for space in snapshot.spaces()? {
+            let bytes = snapshot.usage_in(id, space.id)?;
+            if bytes == 0 {
+                continue;
+            }
+            let (kind, name) = match (space.kind, space.descriptor) {
+                (Kind::Blog, Some(descriptor)) => (
+                    SpaceKind::Blog,
+                    self.person(&snapshot, descriptor.creator)?.name,
+                ),
+                (_, Some(descriptor)) => (SpaceKind::Forum, descriptor.name),
+                (_, None) => (SpaceKind::Conversation, self.person(&snapshot, id)?.name),
+            };
+            usage.push(SpaceUsage {
+                space: space.id,
+                kind,
+                name,
+                bytes,
+            });
+        }
+        usage.sort_by_key(|usage| std::cmp::Reverse(usage.bytes));
+        usage.truncate(USAGES_SHOWN_MAX);
+        Ok(usage)
     }
 
     /// Twelve words that both people see alike, and an impostor between them would not.
@@ -265,7 +307,7 @@ impl Node {
         self.contact(id)
     }
 
-    /// Changes nickname and trust mark.
+    /// Changes nickname, trust mark and quota.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Invalid`].
@@ -280,10 +322,18 @@ impl Node {
                 &format!("expected at most {NAME_CHARS_MAX} characters without line breaks"),
             ));
         }
+        if patch.quota_bytes > Some(Quota::LIMIT_BYTES_MAX) {
+            return Err(invalid("quota_bytes", "expected at most a tebibyte"));
+        }
         let found = self
             .0
             .store
             .write(move |txn| {
+                if let Some(bytes) = patch.quota_bytes
+                    && txn.contact(&id)?.is_some()
+                {
+                    txn.set_quota(id, Some(bytes))?;
+                }
                 records::change_contact(txn, id, |row| {
                     if let Some(nickname) = nickname {
                         row.nickname = Some(nickname).filter(|nickname| !nickname.is_empty());
@@ -298,6 +348,11 @@ impl Node {
             });
         }
         self.0.events.emit(EventKind::Contact, about_contact(id));
+        if patch.quota_bytes.is_some() {
+            for meeting in self.0.meetings_of(id) {
+                meeting.notices.audience();
+            }
+        }
         self.contact(id)
     }
 

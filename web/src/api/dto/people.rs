@@ -164,6 +164,33 @@ pub(crate) struct Exchanged {
     pub(crate) bytes_out: u64,
 }
 
+/// Bytes on the disk that came in through a contact's devices, whoever wrote them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Quota {
+    /// How many came in since they are counted, without spaces that were left.
+    pub(crate) used_bytes: u64,
+    /// How many may.
+    pub(crate) limit_bytes: u64,
+    /// Nothing more is taken from them but private messages.
+    pub(crate) used_up: bool,
+    /// What to do where it is used up.
+    pub(crate) advice: Option<String>,
+}
+
+impl Quota {
+    fn of(quota: view::Quota) -> Self {
+        Self {
+            used_bytes: quota.used_bytes,
+            limit_bytes: quota.limit_bytes,
+            used_up: quota.is_used_up(),
+            advice: quota.is_used_up().then(|| QUOTA_ADVICE.to_owned()),
+        }
+    }
+}
+
+/// What to do where a contact's quota is used up.
+pub(crate) const QUOTA_ADVICE: &str = "nothing more is taken from this contact but private messages: raise the limit, leave a space that came through them, or remove the contact";
+
 /// A contact.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Contact {
@@ -191,6 +218,8 @@ pub(crate) struct Contact {
     pub(crate) behind: Behind,
     /// What went to and fro.
     pub(crate) exchanged: Exchanged,
+    /// What came in through them, and how much may.
+    pub(crate) quota: Quota,
     /// Another contact bears this name.
     pub(crate) same_name: bool,
     /// Why the last attempt to reach them failed.
@@ -225,6 +254,7 @@ impl From<view::Contact> for Contact {
                 bytes_in: exchanged.bytes_in,
                 bytes_out: exchanged.bytes_out,
             },
+            quota: Quota::of(contact.quota),
             same_name: contact.same_name,
             last_error: contact.last_error,
         }
