@@ -7,7 +7,8 @@ cargo bench --bench figures -- [PART]... [--NAME VALUE]...
 
 Parts (all when none is named):
   floor       the database alone: inserting the bytes of the entries
-  catch-up    a full node fills an empty one
+  catch-up    a full node fills an empty one, beside the bare floor
+  catch-up-many  the same with many more entries
   live        from the answer at one node to the event at another, and over a third
   meeting     bytes of a meeting with nothing new
   page        a thread's page at a node that holds many entries, and its start
@@ -17,7 +18,9 @@ Parts (all when none is named):
 
 Sizes:
   --entries N    entries held where many are held (100000)
+  --many N       entries where very many are held (1000000)
   --runs N       catch-ups, each into a new node; the median is shown (3)
+  --many-runs N  the same with very many entries (1)
   --samples N    live entries, one after the other (300)
   --requests N   requests of a page (200)
   --idle-s N     seconds of idleness (30)
@@ -32,6 +35,7 @@ Sizes:
 pub(crate) enum Part {
     Floor,
     CatchUp,
+    CatchUpMany,
     Live,
     Meeting,
     Page,
@@ -41,9 +45,10 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Floor,
         Self::CatchUp,
+        Self::CatchUpMany,
         Self::Live,
         Self::Meeting,
         Self::Page,
@@ -56,6 +61,7 @@ impl Part {
         match self {
             Self::Floor => "floor",
             Self::CatchUp => "catch-up",
+            Self::CatchUpMany => "catch-up-many",
             Self::Live => "live",
             Self::Meeting => "meeting",
             Self::Page => "page",
@@ -70,6 +76,8 @@ impl Part {
 pub(crate) struct Args {
     pub(crate) parts: Vec<Part>,
     pub(crate) entries: usize,
+    pub(crate) many: usize,
+    pub(crate) many_runs: usize,
     pub(crate) runs: usize,
     pub(crate) samples: usize,
     pub(crate) requests: usize,
@@ -88,6 +96,8 @@ impl Args {
         let mut args = Self {
             parts: Vec::new(),
             entries: 100_000,
+            many: 1_000_000,
+            many_runs: 1,
             runs: 3,
             samples: 300,
             requests: 200,
@@ -136,6 +146,8 @@ impl Args {
         };
         match name {
             "entries" => self.entries = number()?,
+            "many" => self.many = number()?,
+            "many-runs" => self.many_runs = number()?,
             "runs" => self.runs = number()?,
             "samples" => self.samples = number()?,
             "requests" => self.requests = number()?,

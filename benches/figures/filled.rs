@@ -25,7 +25,7 @@ use store::Store;
 use crate::{args::Random, harness::Node};
 
 /// People who write.
-const AUTHORS: usize = 10;
+pub(crate) const AUTHORS: usize = 10;
 /// Threads among the entries; the rest are replies.
 const THREADS: usize = 100;
 /// Bytes of every encoded body.
@@ -291,7 +291,7 @@ fn padded(random: &mut Random, encode: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
 }
 
 /// Words of one to nine letters, `len` bytes in all.
-fn words(random: &mut Random, len: usize) -> String {
+pub(crate) fn words(random: &mut Random, len: usize) -> String {
     let mut text = String::new();
     while text.len() < len {
         if !text.is_empty() {

@@ -15,6 +15,7 @@
 )]
 
 mod args;
+mod bare;
 mod catch_up;
 mod filled;
 mod floor;
@@ -40,7 +41,13 @@ use args::{Args, Part};
 use table::Table;
 
 fn main() {
-    let args = match Args::parse(std::env::args().skip(1)) {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    if let [role, entries] = &words[..]
+        && role == bare::SENDER
+    {
+        return bare::send(entries.parse().unwrap());
+    }
+    let args = match Args::parse(words.into_iter()) {
         Ok(Some(args)) => args,
         Ok(None) => return println!("{}", args::HELP),
         Err(error) => {
@@ -67,7 +74,8 @@ fn main() {
 fn run(part: Part, args: &Args, table: &mut Table) {
     match part {
         Part::Floor => floor::run(args, table),
-        Part::CatchUp => catch_up::run(args, table),
+        Part::CatchUp => catch_up::run(args.entries, args.runs, table),
+        Part::CatchUpMany => catch_up::run(args.many, args.many_runs, table),
         Part::Live => live::run(args, table),
         Part::Meeting => meeting::run(args, table),
         Part::Page => page::run(args, table),
