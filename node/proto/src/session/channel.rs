@@ -17,6 +17,8 @@ use crate::{
 
 /// Times that something is asked for again without progress before the peer has to tell a new frontier.
 pub(super) const RETRIES_MAX: u32 = 3;
+/// Bytes that an entry of a map costs beside itself, near enough.
+const MAP_NODE: usize = 16;
 /// Entries of one feed that count as lacking at most: a claim above it is no figure for a page.
 const LACK_MAX: u64 = 1 << 40;
 
@@ -332,6 +334,28 @@ impl Channel {
         self.asked_bodies
             .range((device, 0)..=(device, u64::MAX))
             .map(|((_, seq), came)| (*seq, *came))
+    }
+
+    /// Bytes of memory, near enough: what stands in its sets.
+    pub(super) fn size(&self) -> usize {
+        let feeds = self.theirs.len() * (MAP_NODE + size_of::<(DeviceId, Frontier)>())
+            + self.wants.feeds.len() * (MAP_NODE + size_of::<(DeviceId, Wanted)>())
+            + self.in_flight.len() * (MAP_NODE + size_of::<(DeviceId, InFlight)>())
+            + self.proofs.len() * (MAP_NODE + size_of::<(DeviceId, ForkPoint)>())
+            + self.told_forks.len() * (MAP_NODE + size_of::<(DeviceId, ForkPoint)>());
+        let numbered = self.fruitless.len()
+            + self.deferred.len()
+            + self.asked_bodies.len()
+            + self.ask.len()
+            + self.serve_from.len()
+            + self.bodies.len();
+        let named = self.announce.len() + self.ask_bodies.len() + self.serve.len();
+        let trees = self.nodes.len() + self.walked.len() + self.listings.len() + self.listed.len();
+        size_of::<Self>()
+            + feeds
+            + numbered * (MAP_NODE + size_of::<(DeviceId, u64)>())
+            + (named + self.forks.len()) * (MAP_NODE + size_of::<DeviceId>())
+            + trees * (MAP_NODE + 2 * size_of::<DeviceId>())
     }
 
     pub(super) fn has_work(&self) -> bool {

@@ -459,6 +459,33 @@ impl Session {
         }
     }
 
+    /// Bytes of memory that the session takes for its contact, near enough: its sets, and what
+    /// waits for the disk and isn't handed out yet.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let work = self.work.iter().map(|output| match output {
+            Output::Import { run, .. } => run_bytes(run),
+            Output::Compare { overlap, .. } => overlap.bytes(),
+            Output::ImportFork { proof, .. } => proof.len(),
+            Output::Fill { body, .. } => body.len(),
+            _ => 0,
+        });
+        size_of::<Self>()
+            + self.channels.values().map(Channel::size).sum::<usize>()
+            + self.clearances.len() * 128
+            + self.offers.len() * 256
+            + self.work.len() * size_of::<Output>()
+            + work.sum::<usize>()
+            + self.pending.size()
+    }
+
+    /// The space of a channel, for the simulator's checks.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn space_of(&self, channel: u32) -> Option<SpaceId> {
+        self.channels.get(&channel).map(Channel::space)
+    }
+
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Millis> {

@@ -38,6 +38,12 @@ impl Pending {
         self.bytes
     }
 
+    /// Bytes that the notes themselves take.
+    pub(super) fn size(&self) -> usize {
+        let jobs = self.jobs.values().map(VecDeque::capacity).sum::<usize>();
+        jobs * size_of::<(Kind, usize)>() + self.jobs.len() * 128
+    }
+
     pub(super) const fn import(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
     }

@@ -43,6 +43,8 @@ pub struct Memory {
     /// Whose it is.
     pub me: Person,
     spaces: BTreeMap<SpaceId, Space>,
+    /// Own feeds of spaces that were left.
+    left: BTreeMap<SpaceId, Feed>,
 }
 
 impl Feed {
@@ -127,12 +129,55 @@ impl Memory {
         Self {
             me,
             spaces: BTreeMap::new(),
+            left: BTreeMap::new(),
         }
     }
 
     /// The spaces that are held.
     pub fn spaces(&self) -> impl Iterator<Item = (SpaceId, SpaceKind)> {
         self.spaces.iter().map(|(id, space)| (*id, space.kind))
+    }
+
+    /// Holds a space from now on, without writing in it.
+    pub fn hold(&mut self, context: SpaceContext, kind: SpaceKind, chain: Chain) {
+        let feeds = BTreeMap::new();
+        let id = context.id;
+        let space = Space {
+            kind,
+            context,
+            chain,
+            feeds,
+        };
+        self.spaces.entry(id).or_insert(space);
+    }
+
+    /// Holds a space no more; of the own feed the headers are kept for when it is held again.
+    pub fn leave(&mut self, id: SpaceId) {
+        let device = self.me.device.id();
+        let own = self
+            .spaces
+            .remove(&id)
+            .and_then(|mut space| space.feeds.remove(&device));
+        if let Some(mut own) = own {
+            for (_, _, body) in own.entries.iter_mut().skip(1) {
+                *body = None;
+            }
+            self.left.insert(id, own);
+        }
+    }
+
+    /// After a space is held again: the own feed is what was kept of it.
+    pub fn come_back(&mut self, id: SpaceId) {
+        let device = self.me.device.id();
+        if let (Some(own), Some(space)) = (self.left.remove(&id), self.spaces.get_mut(&id)) {
+            space.feeds.insert(device, own);
+        }
+    }
+
+    /// Who let us into a space.
+    #[must_use]
+    pub fn chain(&self, id: SpaceId) -> Option<&Chain> {
+        self.spaces.get(&id).map(|space| &space.chain)
     }
 
     /// Makes a forum and begins the own feed in it.
