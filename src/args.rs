@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::listen;
+use crate::address;
 
 /// Forums, blogs and private messages among contacts, kept on each person's own node.
 ///
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     pub(crate) config: Option<PathBuf>,
 
     /// Address of the dashboard; it wins over the settings file [default: 127.0.0.1:7340]
-    #[arg(long, value_name = "ADDR:PORT", value_parser = listen::parse)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address::parse)]
     pub(crate) listen: Option<SocketAddr>,
 
     /// Don't open the browser

@@ -17,7 +17,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::listen;
+use crate::address;
 
 /// Bytes of a settings file: far more than all keys with comments need.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -84,12 +84,13 @@ pub(crate) fn load(asked: Option<&Path>, usual: &Path) -> anyhow::Result<Setting
 
 /// One thing that is wrong, and where.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Problem {
-    line: usize,
-    text: String,
+pub(crate) struct Problem {
+    pub(crate) line: usize,
+    pub(crate) text: String,
 }
 
-fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
+/// Reads the text of a settings file.
+pub(crate) fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
     let mut reader = Reader {
         text,
         problems: Vec::new(),
@@ -162,7 +163,7 @@ impl Reader<'_> {
             "listen" => {
                 to.listen = self
                     .string("dashboard.listen", value)
-                    .and_then(|text| self.checked("dashboard.listen", value, listen::parse(text)));
+                    .and_then(|text| self.checked("dashboard.listen", value, address::parse(text)));
             }
             "hosts" => to.hosts = self.list("hosts", value, HOSTS_MAX, host),
             "password_file" => self.problem(

@@ -13,6 +13,7 @@
     )
 )]
 
+mod address;
 mod args;
 mod browser;
 mod client;

@@ -8,10 +8,9 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::{
-    browser,
+    address, browser,
     config::{self, Settings},
     folder::Folder,
-    listen,
     output::Output,
     running::{Running, Start},
     signals::Signals,
@@ -73,7 +72,7 @@ fn start(settings: Settings, listen: Option<SocketAddr>) -> Start {
             relays: settings.relays,
             bind: settings.bind.unwrap_or(usual.bind),
         },
-        listen: listen.or(settings.listen).unwrap_or(listen::DEFAULT),
+        listen: listen.or(settings.listen).unwrap_or(address::DEFAULT),
         hosts: settings.hosts,
     }
 }
