@@ -19,6 +19,8 @@ mod api;
 mod assets;
 mod clock;
 mod fault;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod hosts;
 mod limits;

@@ -99,7 +99,12 @@ impl Cache {
 
 fn to_html(text: &str) -> String {
     let html = parse(text).unwrap_or_else(|| plain(text));
-    SANITISER.clean(&html).to_string()
+    clean(&html)
+}
+
+/// The second wall alone.
+pub(crate) fn clean(html: &str) -> String {
+    SANITISER.clean(html).to_string()
 }
 
 /// The words of a text without its marks, for lists. Not HTML: templates escape it.

@@ -27,6 +27,8 @@ mod compaction;
 mod ends;
 mod error;
 mod feeds;
+#[doc(hidden)]
+pub mod fuzz;
 mod keys;
 mod marks;
 mod open;

@@ -61,6 +61,12 @@ fn encode<R: Kept>(record: &R) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(out)
 }
 
+/// Reads a record and writes it again; `None` where it is refused.
+pub(crate) fn again<R: Kept>(bytes: &[u8]) -> Option<Vec<u8>> {
+    let record = decode::<R>(bytes).ok()?;
+    Some(encode(&record).to_vec())
+}
+
 impl<S: Source> View<S> {
     pub(crate) fn kept<R: Kept>(&self, key: &R::Key) -> Result<Option<R>> {
         self.0

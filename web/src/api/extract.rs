@@ -91,7 +91,7 @@ pub(crate) fn require_type(headers: &HeaderMap, expected: &str) -> Outcome<()> {
     ))
 }
 
-fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Outcome<T> {
+pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Outcome<T> {
     let begin = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     if begin != Some(&b'{') {
         // Reading into a struct would take an array's items for its fields.

@@ -53,6 +53,30 @@ impl IntoResponse for Done {
     }
 }
 
+/// How many of the requests' types take this body: for [`crate::fuzz`].
+pub(crate) fn taken_by(bytes: &[u8]) -> usize {
+    use extract::{Nothing, parse_json};
+    [
+        parse_json::<blogs::NewArticle>(bytes).is_ok(),
+        parse_json::<blogs::NewReblog>(bytes).is_ok(),
+        parse_json::<contacts::ContactRequest>(bytes).is_ok(),
+        parse_json::<contacts::InviteRequest>(bytes).is_ok(),
+        parse_json::<contacts::JoinRequest>(bytes).is_ok(),
+        parse_json::<entries::EntryIds>(bytes).is_ok(),
+        parse_json::<entries::EntryPatch>(bytes).is_ok(),
+        parse_json::<forums::NewForum>(bytes).is_ok(),
+        parse_json::<forums::NewOffer>(bytes).is_ok(),
+        parse_json::<forums::NewReply>(bytes).is_ok(),
+        parse_json::<forums::NewThread>(bytes).is_ok(),
+        parse_json::<node::LinksPatch>(bytes).is_ok(),
+        parse_json::<node::NewName>(bytes).is_ok(),
+        parse_json::<Nothing>(bytes).is_ok(),
+    ]
+    .into_iter()
+    .filter(|taken| *taken)
+    .count()
+}
+
 /// All routes under [`PREFIX`], behind the token.
 pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     let (router, _) = describe().finish();

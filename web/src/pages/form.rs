@@ -27,10 +27,14 @@ impl Fields {
         let (parts, body) = request.into_parts();
         require_type(&parts.headers, "application/x-www-form-urlencoded")?;
         let bytes = read_body(&parts.headers, body).await?;
-        if std::str::from_utf8(&bytes).is_err() {
+        Self::parse(&bytes)
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Outcome<Self> {
+        if std::str::from_utf8(bytes).is_err() {
             return Err(Fault::new(FaultKind::Malformed, "expected a form in UTF-8"));
         }
-        let fields: Vec<_> = form_urlencoded::parse(&bytes)
+        let fields: Vec<_> = form_urlencoded::parse(bytes)
             .into_owned()
             .take(FIELDS_MAX + 1)
             .collect();

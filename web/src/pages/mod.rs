@@ -8,7 +8,7 @@ mod blogs;
 mod contacts;
 mod entries;
 mod first_run;
-mod form;
+pub(crate) mod form;
 mod forums;
 mod home;
 mod invites;
