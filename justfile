@@ -32,6 +32,11 @@ deny:
 advisories:
     cargo deny --locked check advisories
 
+# Look for bytes that break a target; needs the nightly compiler and cargo-fuzz
+fuzz TARGET SECONDS:
+    mkdir -p fuzz/target/found/{{TARGET}}
+    cargo +nightly fuzz run --sanitizer none {{TARGET}} fuzz/target/found/{{TARGET}} fuzz/corpus/{{TARGET}} -- -max_total_time={{SECONDS}} -dict=fuzz/dictionaries/{{TARGET}}.dict -max_len=16384 -timeout=30
+
 # The code's own documentation
 doc:
     cargo doc --workspace --no-deps --document-private-items --open

@@ -20,6 +20,11 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     ("store", "node/store", &["migrations", "proto"]),
     ("proto", "node/proto", &[]),
     ("migrations", "migrations", &[]),
+    (
+        "fuzz-targets",
+        "fuzz/targets",
+        &["engine", "proto", "store", "web"],
+    ),
 ];
 
 /// And what its tests and benchmarks may name beyond: the figures fill a node's database without
@@ -213,6 +218,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/PERFORMANCE.md",
     "docs/PROTOCOL.md",
     "docs/ROADMAP.md",
+    "docs/TESTING.md",
     "docs/THREATS.md",
 ];
 
@@ -236,7 +242,7 @@ fn what_the_documents_point_at_is_there() {
 
 /// Every file of ours in Rust, put together.
 fn sources() -> String {
-    let mut folders: Vec<PathBuf> = ["src", "tests", "node", "web", "migrations"]
+    let mut folders: Vec<PathBuf> = ["src", "tests", "node", "web", "migrations", "fuzz/targets"]
         .iter()
         .map(|folder| root().join(folder))
         .collect();
