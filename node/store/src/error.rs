@@ -7,9 +7,20 @@ use proto::{body::BodyError, verify::Reject};
 /// A failure of ours. Nothing of the job that met it is kept.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The database or the disk below it.
+    /// The database itself.
     #[error("the database failed: {0}")]
     Database(Arc<redb::Error>),
+    /// No room. Nothing that was acknowledged is lost; the store goes on by itself once there is room.
+    #[error("the disk is full: free some space and try again")]
+    Full,
+    /// Reading or writing failed. The store tries again by itself.
+    #[error(
+        "the disk failed ({detail}): look whether this was written before you try again, and whether the disk is sound"
+    )]
+    Failing {
+        /// What the system said.
+        detail: Arc<str>,
+    },
     /// A row that this program can't read. Nothing is guessed from it.
     #[error("a row of the table {table} can't be read: the database is damaged")]
     Corrupt {
@@ -119,10 +130,34 @@ macro_rules! from_redb {
     ($($error:ident),*) => {$(
         impl From<redb::$error> for Error {
             fn from(error: redb::$error) -> Self {
-                Self::Database(Arc::new(error.into()))
+                Self::of(error.into())
             }
         }
     )*};
+}
+
+impl Error {
+    pub(crate) fn of(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(error) if crate::medium::is_full(&error) => Self::Full,
+            redb::Error::Io(error) => Self::failing(&error),
+            redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
+                Self::failing(&"an earlier call failed")
+            }
+            error => Self::Database(Arc::new(error)),
+        }
+    }
+
+    pub(crate) fn failing(detail: &dyn std::fmt::Display) -> Self {
+        Self::Failing {
+            detail: detail.to_string().into(),
+        }
+    }
+
+    /// Whether the disk is to blame, and the database has to be opened again.
+    pub(crate) const fn is_disk(&self) -> bool {
+        matches!(self, Self::Full | Self::Failing { .. })
+    }
 }
 
 from_redb!(StorageError, TableError, TransactionError, CommitError);

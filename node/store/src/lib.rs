@@ -23,14 +23,16 @@
     )
 )]
 
-mod compaction;
+mod base;
 mod ends;
 mod error;
 mod feeds;
+mod fresh;
 #[doc(hidden)]
 pub mod fuzz;
 mod keys;
 mod marks;
+mod medium;
 mod open;
 mod project;
 mod reading;
@@ -38,6 +40,7 @@ mod readset;
 mod records;
 mod relations;
 mod roles;
+mod room;
 mod rows;
 mod search;
 mod segment;
@@ -54,7 +57,9 @@ mod undo;
 mod usage;
 mod view;
 mod work;
+mod writer;
 
+pub use base::Condition;
 pub use error::{Error, ImportError, OpenError, Result};
 pub use feeds::{Appended, Filled, Imported};
 pub use project::NewEntry;
@@ -64,6 +69,7 @@ pub use records::{
     Setting, Trust,
 };
 pub use relations::{Quote, Reaction, Version};
+pub use room::{Free, free_bytes};
 pub use rows::{Counts, TopicKind};
 pub use search::Hit;
 pub use spaces::{Beginning, ForkedFeed, Member, MemberDevice, Space, SpaceRecord};

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -17,7 +17,11 @@ use redb::{
     BackendError, Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError,
 };
 
-use crate::error::OpenError;
+use crate::{
+    base::Base,
+    error::OpenError,
+    medium::{self, Medium},
+};
 
 /// Memory for pages that were read or are to be written, in bytes. The pages of a busy node's hot
 /// tables fit, and a node stays within its 30 MB.
@@ -34,11 +38,10 @@ pub(crate) fn builder() -> Builder {
 }
 
 /// Opens or creates the database at `path` and brings it to the current schema.
-pub(crate) fn open(path: &Path) -> Result<Database, OpenError> {
+pub(crate) fn open(path: &Path) -> Result<Base, OpenError> {
+    let medium = Medium::File(path.to_owned());
     if is_new(path)? {
-        let database = create(path)?;
-        migrate(&database, path, 0)?;
-        return Ok(database);
+        return create(medium);
     }
     let version = probe(path)?;
     let known = migrations::KNOWN;
@@ -52,50 +55,64 @@ pub(crate) fn open(path: &Path) -> Result<Database, OpenError> {
     if version > 0 && version < known {
         copy_aside(path, version)?;
     }
-    let database = guarded(path, || builder().open(path))?;
+    let (database, faults) = guarded(path, || medium.open())?;
     if version < known {
         migrate(&database, path, version)?;
     }
-    Ok(database)
+    medium.remove_beside().map_err(io_error(path))?;
+    Ok(Base::new(medium, database, faults))
 }
 
-/// What a simulated disk is called in errors.
-#[cfg(feature = "sim")]
-pub(crate) const DISK: &str = ":disk:";
+/// Makes a database with the current schema beside its place, and gives it its name: whenever the
+/// power is cut, there is nothing under this name or a whole database.
+fn create(medium: Medium) -> Result<Base, OpenError> {
+    let made = guarded(medium.name(), || medium.make_beside())?;
+    migrate(&made.database, medium.name(), 0)?;
+    medium
+        .rename(&made)
+        .and_then(|()| medium.sync_name())
+        .map_err(io_error(medium.name()))?;
+    Ok(Base::new(medium, made.database, made.faults))
+}
 
-/// Opens or creates the database on a simulated disk and brings it to the current schema.
-#[cfg(feature = "sim")]
-pub(crate) fn open_on(disk: &crate::sim::Disk) -> Result<Database, OpenError> {
-    let path = Path::new(DISK);
-    let database = guarded(path, || builder().create_with_backend(disk.clone()))?;
+/// As [`open`] for what is no file: no look before it is opened.
+pub(crate) fn settle(medium: Medium) -> Result<Base, OpenError> {
+    let path = medium.name().to_owned();
     let damaged = |found: String| OpenError::Damaged {
-        path: path.to_owned(),
+        path: path.clone(),
         found,
     };
+    if medium.is_empty() {
+        return create(medium);
+    }
+    let (database, faults) = guarded(&path, || medium.open())?;
     let read = database
         .begin_read()
         .map_err(|error| damaged(error.to_string()))?;
     let version = migrations::version(&read).map_err(|error| damaged(error.to_string()))?;
     drop(read);
     if version != Some(migrations::KNOWN) {
-        migrate(&database, path, version.unwrap_or(0))?;
+        migrate(&database, &path, version.unwrap_or(0))?;
     }
-    Ok(database)
+    Ok(Base::new(medium, database, faults))
 }
 
-/// Copies the file beside itself before the migration from `version`. A copy that could not be
-/// finished is removed: half of one would look like a backup.
+/// Copies the file beside itself before the migration from `version`. The copy gets its name when
+/// it is whole: half of one would look like a backup.
 fn copy_aside(path: &Path, version: u32) -> Result<PathBuf, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".before-{}", version + 1));
     let copy = PathBuf::from(name);
-    let copied = fs::copy(path, &copy)
-        .and_then(|_| File::open(&copy))
-        .and_then(|file| file.sync_all());
+    let part = medium::beside(path);
+    let copied = fs::copy(path, &part)
+        .and_then(|_| File::open(&part))
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(&part, &copy))
+        .and_then(|()| medium::sync_folder(&copy));
     match copied {
         Ok(()) => Ok(copy),
         Err(source) => {
-            let _ = fs::remove_file(&copy);
+            let _ = fs::remove_file(&part);
             Err(OpenError::Io { path: copy, source })
         }
     }
@@ -117,18 +134,6 @@ fn is_new(path: &Path) -> Result<bool, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(io_error(path)(error)),
     }
-}
-
-fn create(path: &Path) -> Result<Database, OpenError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    drop(options.open(path).map_err(io_error(path))?);
-    guarded(path, || builder().create(path))
 }
 
 fn migrate(database: &Database, path: &Path, from: u32) -> Result<(), OpenError> {

@@ -239,6 +239,7 @@ impl Txn<'_> {
     /// # Errors
     /// The database's.
     pub fn remove_contact(&mut self, identity: &IdentityId) -> Result<bool> {
+        self.note_removed()?;
         self.forget_endpoints(identity)?;
         self.forget_name(*identity)?;
         self.forget_usage(identity)?;

@@ -376,6 +376,9 @@ impl Txn<'_> {
         seq: u64,
         body: Option<&[u8]>,
     ) -> Result<()> {
+        if body.is_none() {
+            self.note_removed()?;
+        }
         let segment = self.segment(feed, seq)?.ok_or_else(damaged)?;
         let mut run = segment.run()?;
         let item = seq

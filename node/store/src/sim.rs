@@ -228,23 +228,24 @@ pub enum Call {
     Sync,
 }
 
+/// A file: what a program sees, what a power cut leaves at least, and what lies between.
 #[derive(Debug, Default)]
-struct State {
+struct Bytes {
     now: Image,
     synced: Image,
     unsynced: Vec<Op>,
-    trace: Option<Vec<Op>>,
-    calls: u64,
-    called: Vec<Call>,
-    faults: BTreeMap<u64, Fault>,
-    room: Room,
 }
 
-impl State {
-    fn act(&mut self, op: Op) {
-        if let Some(trace) = &mut self.trace {
-            trace.push(op.clone());
+impl Bytes {
+    fn of(image: Image) -> Self {
+        Self {
+            now: image.clone(),
+            synced: image,
+            unsynced: Vec::new(),
         }
+    }
+
+    fn act(&mut self, op: Op) {
         match op {
             Op::Sync => {
                 for op in std::mem::take(&mut self.unsynced) {
@@ -257,6 +258,43 @@ impl State {
             }
         }
     }
+}
+
+/// A file's number, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Inode(u64);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Files by number; the others have no name, or none any more.
+    files: BTreeMap<Inode, Bytes>,
+    /// The one that has the name.
+    named: Inode,
+    last: u64,
+    trace: Option<Vec<Op>>,
+    calls: u64,
+    called: Vec<Call>,
+    faults: BTreeMap<u64, Fault>,
+    room: Room,
+}
+
+impl State {
+    fn file(&mut self, inode: Inode) -> &mut Bytes {
+        self.files.entry(inode).or_default()
+    }
+
+    fn named(&mut self) -> &mut Bytes {
+        self.file(self.named)
+    }
+
+    fn act(&mut self, inode: Inode, op: Op) {
+        if inode == self.named
+            && let Some(trace) = &mut self.trace
+        {
+            trace.push(op.clone());
+        }
+        self.file(inode).act(op);
+    }
 
     /// Counts a call: the fault that it meets.
     fn call(&mut self, call: Call) -> Option<Fault> {
@@ -268,10 +306,11 @@ impl State {
         self.faults.remove(&number)
     }
 
-    fn write(&mut self, at: u64, data: &[u8]) -> io::Result<()> {
+    fn write(&mut self, inode: Inode, at: u64, data: &[u8]) -> io::Result<()> {
+        let hole = self.file(inode).now.has_hole(at, data.len());
         let fault = self.call(Call::Write).or(match self.room {
             Room::Enough => None,
-            Room::NoBlocks => self.now.has_hole(at, data.len()).then_some(Fault::Full),
+            Room::NoBlocks => hole.then_some(Fault::Full),
             Room::None => Some(Fault::Full),
         });
         let written = match fault {
@@ -280,27 +319,24 @@ impl State {
         };
         if !written.is_empty() {
             let data = written.into();
-            self.act(Op::Write { at, data });
+            self.act(inode, Op::Write { at, data });
         }
         fault.map_or(Ok(()), |fault| Err(fault.error()))
     }
 
-    fn sync(&mut self) -> io::Result<()> {
-        match self.call(Call::Sync) {
-            None => {
-                self.act(Op::Sync);
-                Ok(())
-            }
-            Some(fault) => {
-                // The bytes can still be read until a power cut; no later sync writes them.
-                self.unsynced.clear();
-                Err(fault.error())
-            }
-        }
+    fn sync(&mut self, inode: Inode) -> io::Result<()> {
+        let Some(fault) = self.call(Call::Sync) else {
+            self.act(inode, Op::Sync);
+            return Ok(());
+        };
+        // The bytes can still be read until a power cut; no later sync writes them.
+        let unsynced = &mut self.file(inode).unsynced;
+        unsynced.retain(|op| matches!(op, Op::Replace(_)));
+        Err(fault.error())
     }
 }
 
-/// A simulated disk with one file on it. Clones are the same disk.
+/// A simulated disk with one named file on it. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct Disk(Arc<Mutex<State>>);
 
@@ -315,8 +351,7 @@ impl Disk {
     #[must_use]
     pub fn from_image(image: Image) -> Self {
         Self(Arc::new(Mutex::new(State {
-            now: image.clone(),
-            synced: image,
+            files: BTreeMap::from([(Inode::default(), Bytes::of(image))]),
             ..State::default()
         })))
     }
@@ -344,28 +379,32 @@ impl Disk {
 
     /// Does what was recorded elsewhere.
     pub fn apply(&self, op: &Op) {
-        self.state().act(op.clone());
+        let mut state = self.state();
+        let named = state.named;
+        state.act(named, op.clone());
     }
 
     /// The bytes as a running program sees them.
     #[must_use]
     pub fn image(&self) -> Image {
-        self.state().now.clone()
+        self.state().named().now.clone()
     }
 
     /// What a power cut leaves at this moment. The disk itself goes on.
     #[must_use]
     pub fn cut(&self, cut: Cut, seed: u64) -> Image {
-        let state = self.state();
+        let mut state = self.state();
+        let Bytes {
+            synced, unsynced, ..
+        } = state.named();
         let mut dice = Dice(seed);
-        let mut image = state.synced.clone();
-        let unsynced = &state.unsynced;
+        let mut image = synced.clone();
         let whole = match cut {
             Cut::Nothing => 0,
             Cut::Everything => unsynced.len(),
             Cut::Prefix | Cut::Torn => dice.below(unsynced.len() + 1),
             Cut::Subset => {
-                for op in unsynced {
+                for op in unsynced.iter() {
                     if dice.below(2) == 0 {
                         image.apply(op);
                     }
@@ -392,9 +431,8 @@ impl Disk {
     pub fn crash(&self, cut: Cut, seed: u64) {
         let image = self.cut(cut, seed);
         let mut state = self.state();
-        state.now = image.clone();
-        state.synced = image;
-        state.unsynced.clear();
+        let named = state.named;
+        state.files = BTreeMap::from([(named, Bytes::of(image))]);
     }
 
     /// Calls so far: reads, writes, changes of the length, syncs.
@@ -419,51 +457,122 @@ impl Disk {
         self.state().room = room;
     }
 
-    /// Puts another disk's content in this one's place, as a rename and a sync of the folder do.
-    pub fn replace(&self, other: &Self) -> io::Result<()> {
-        let image = other.state().synced.clone();
+    /// Opens the file that has the name.
+    #[must_use]
+    pub fn open(&self) -> DiskFile {
+        let inode = self.state().named;
+        DiskFile {
+            disk: self.clone(),
+            inode,
+        }
+    }
+
+    /// Makes a file without a name.
+    #[must_use]
+    pub fn create(&self) -> DiskFile {
+        let mut state = self.state();
+        state.last += 1;
+        let inode = Inode(state.last);
+        drop(state);
+        DiskFile {
+            disk: self.clone(),
+            inode,
+        }
+    }
+
+    /// Gives a file the name; whoever has the other one open goes on with that. Durable after
+    /// [`Self::sync_name`], until when a power cut leaves one or the other.
+    ///
+    /// # Errors
+    /// As it was told to fail.
+    pub fn rename(&self, inode: Inode) -> io::Result<()> {
         let mut state = self.state();
         if let Some(fault) = state.call(Call::SetLen) {
             return Err(fault.error());
         }
-        state.act(Op::Replace(image));
-        state.sync()
+        let image = state.file(inode).synced.clone();
+        let named = state.named;
+        let bytes = state.file(named);
+        let old = Bytes::of(bytes.now.clone());
+        let mut bytes = std::mem::replace(bytes, old);
+        bytes.unsynced.push(Op::Replace(image.clone()));
+        bytes.now = state.file(inode).now.clone();
+        state.files.insert(inode, bytes);
+        state.named = inode;
+        if let Some(trace) = &mut state.trace {
+            trace.push(Op::Replace(image));
+        }
+        Ok(())
+    }
+
+    /// Makes the name durable.
+    ///
+    /// # Errors
+    /// As it was told to fail.
+    pub fn sync_name(&self) -> io::Result<()> {
+        let mut state = self.state();
+        let named = state.named;
+        state.sync(named)
     }
 }
 
-impl StorageBackend for Disk {
+/// An open file of a [`Disk`].
+#[derive(Debug)]
+pub struct DiskFile {
+    disk: Disk,
+    inode: Inode,
+}
+
+impl DiskFile {
+    /// Its number.
+    #[must_use]
+    pub const fn inode(&self) -> Inode {
+        self.inode
+    }
+}
+
+impl StorageBackend for DiskFile {
     fn len(&self) -> Result<u64, io::Error> {
-        Ok(self.state().now.len)
+        Ok(self.disk.state().file(self.inode).now.len)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        let mut state = self.state();
+        let mut state = self.disk.state();
         if let Some(fault) = state.call(Call::Read) {
             return Err(fault.error());
         }
+        let now = &state.file(self.inode).now;
         let end = offset.checked_add(out.len() as u64);
-        if end.is_none_or(|end| end > state.now.len) {
+        if end.is_none_or(|end| end > now.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        state.now.read(offset, out);
+        now.read(offset, out);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        let mut state = self.state();
+        let mut state = self.disk.state();
         if let Some(fault) = state.call(Call::SetLen) {
             return Err(fault.error());
         }
-        state.act(Op::SetLen(len));
+        state.act(self.inode, Op::SetLen(len));
         Ok(())
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
-        self.state().sync()
+        self.disk.state().sync(self.inode)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        self.state().write(offset, data)
+        self.disk.state().write(self.inode, offset, data)
+    }
+
+    fn close(&self) -> Result<(), io::Error> {
+        let mut state = self.disk.state();
+        if state.named != self.inode {
+            state.files.remove(&self.inode);
+        }
+        Ok(())
     }
 
     fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
@@ -524,11 +633,12 @@ mod tests {
     #[test]
     fn a_cut_leaves_what_was_synced_and_parts_of_the_rest() {
         let disk = Disk::new();
-        disk.set_len(8_192).unwrap();
-        disk.write(0, &[1; 2_048]).unwrap();
-        disk.sync_data().unwrap();
-        disk.write(0, &[2; 2_048]).unwrap();
-        disk.write(4_096, &[3; 512]).unwrap();
+        let file = disk.open();
+        file.set_len(8_192).unwrap();
+        file.write(0, &[1; 2_048]).unwrap();
+        file.sync_data().unwrap();
+        file.write(0, &[2; 2_048]).unwrap();
+        file.write(4_096, &[3; 512]).unwrap();
         assert_eq!(bytes(&disk.cut(Cut::Nothing, 0), 0, 2), [1, 1]);
         let all = disk.cut(Cut::Everything, 0);
         assert_eq!(
@@ -553,35 +663,60 @@ mod tests {
     #[test]
     fn calls_fail_when_they_are_told_to() {
         let disk = Disk::new();
-        disk.set_len(8_192).unwrap();
+        let file = disk.open();
+        file.set_len(8_192).unwrap();
         disk.fail(1, Fault::Full);
         disk.fail(3, Fault::Failing);
-        let full = disk.write(0, &[1; 8]).unwrap_err();
+        let full = file.write(0, &[1; 8]).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         assert_eq!(bytes(&disk.image(), 0, 8), [1, 1, 1, 1, 0, 0, 0, 0]);
-        disk.write(0, &[2; 8]).unwrap();
-        disk.sync_data().unwrap_err();
-        disk.sync_data().unwrap();
+        file.write(0, &[2; 8]).unwrap();
+        file.sync_data().unwrap_err();
+        file.sync_data().unwrap();
         disk.set_room(Room::NoBlocks);
-        disk.write(0, &[3; 8]).unwrap();
-        disk.write(4_096, &[3; 8]).unwrap_err();
+        file.write(0, &[3; 8]).unwrap();
+        file.write(4_096, &[3; 8]).unwrap_err();
         disk.set_room(Room::None);
-        disk.write(0, &[3; 8]).unwrap_err();
+        file.write(0, &[3; 8]).unwrap_err();
         disk.set_room(Room::Enough);
-        disk.write(4_096, &[3; 8]).unwrap();
+        file.write(4_096, &[3; 8]).unwrap();
         assert_eq!(disk.calls(), 9);
     }
 
     #[test]
     fn what_a_failed_sync_lost_does_not_come_back() {
         let disk = Disk::new();
-        disk.set_len(4_096).unwrap();
-        disk.sync_data().unwrap();
-        disk.write(0, &[1; 8]).unwrap();
+        let file = disk.open();
+        file.set_len(4_096).unwrap();
+        file.sync_data().unwrap();
+        file.write(0, &[1; 8]).unwrap();
         disk.fail(disk.calls(), Fault::Failing);
-        disk.sync_data().unwrap_err();
+        file.sync_data().unwrap_err();
         assert_eq!(bytes(&disk.image(), 0, 1), [1]);
         disk.crash(Cut::Everything, 0);
         assert_eq!(bytes(&disk.image(), 0, 1), [0]);
+    }
+
+    #[test]
+    fn a_renamed_file_is_there_whole_or_not_yet() {
+        let disk = Disk::new();
+        let old = disk.open();
+        old.set_len(512).unwrap();
+        old.write(0, &[1; 512]).unwrap();
+        old.sync_data().unwrap();
+        let new = disk.create();
+        new.set_len(1_024).unwrap();
+        new.write(0, &[2; 1_024]).unwrap();
+        new.sync_data().unwrap();
+        disk.rename(new.inode()).unwrap();
+        old.write(0, &[3; 512]).unwrap();
+        assert_eq!(bytes(&disk.cut(Cut::Nothing, 0), 0, 1), [1]);
+        assert_eq!(bytes(&disk.cut(Cut::Everything, 0), 600, 1), [2]);
+        assert_eq!(bytes(&disk.image(), 0, 1), [2]);
+        let mut read = [0];
+        old.read(0, &mut read).unwrap();
+        assert_eq!(read, [3]);
+        disk.sync_name().unwrap();
+        assert_eq!(disk.cut(Cut::Nothing, 0).len(), 1_024);
     }
 }

@@ -371,6 +371,7 @@ impl Txn<'_> {
     /// [`Error::UnknownSpace`], the database's.
     pub fn leave_space(&mut self, space: SpaceId) -> Result<()> {
         let number = self.known_space(space)?;
+        self.note_removed()?;
         self.remove(Table::SpaceNumbers, &space.0)?;
         self.give_back(number)?;
         self.put(Table::Leaving, &number.to_be_bytes(), &[])?;

@@ -1,37 +1,28 @@
-//! The store: one writer thread, group commit, snapshots.
+//! The store: what callers hold of it. Snapshots to read from, jobs for the writer.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        mpsc::{self, RecvTimeoutError},
-    },
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
 
-use redb::{Database, ReadableDatabase, WriteTransaction, backends::InMemoryBackend};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::{
-    compaction::{IDLE, Size},
+    base::{Base, Condition},
     error::{Error, OpenError, Result},
+    medium::Medium,
     open,
-    tables::{ReadTables, WriteTables},
+    room::{Free, Room},
+    tables::ReadTables,
     txn::Txn,
     view::View,
+    writer::{Done, Job, Message, Writer},
 };
 
 /// Jobs that wait for the writer; more wait at their callers. Supervisors and pages queue a few
 /// each.
-const QUEUE_JOBS: usize = 256;
-/// Jobs in one transaction at most, so that the first one isn't kept waiting by the last.
-const BATCH_JOBS: usize = 128;
-/// Bytes of overwritten rows after which a transaction takes no more jobs: about a few megabytes
-/// of new rows, some tens of milliseconds.
-const BATCH_BYTES: usize = 1024 * 1024;
-/// Rows of a left space that one transaction deletes between others' jobs: some milliseconds.
-const SWEEP_ROWS: usize = 4_096;
+pub(crate) const QUEUE_JOBS: usize = 256;
 
 /// A consistent view of everything, as of the newest commit when it was taken.
 pub type Snapshot = View<ReadTables>;
@@ -41,29 +32,14 @@ pub type Snapshot = View<ReadTables>;
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    /// Locked for writing only while the file is compacted.
-    database: Arc<RwLock<Database>>,
-    path: Option<PathBuf>,
-    room: Arc<Semaphore>,
-    queue: Mutex<Option<mpsc::Sender<Job>>>,
+    base: Arc<Base>,
+    room: Arc<Room>,
+    places: Arc<Semaphore>,
+    queue: Mutex<Option<mpsc::Sender<Message>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// The writer where it works on its callers' threads.
     #[cfg(feature = "sim")]
     by_hand: Option<Mutex<Writer>>,
-}
-
-/// What the writer runs: the change, then, once its fate is known, the answer.
-struct Job {
-    change: Box<dyn FnOnce(&mut Txn<'_>) -> Done + Send>,
-    /// A place in the queue, given back when the job is taken out.
-    place: OwnedSemaphorePermit,
-}
-
-type Answer = Box<dyn FnOnce(Result<()>) + Send>;
-
-struct Done {
-    succeeded: bool,
-    answer: Answer,
 }
 
 impl Store {
@@ -73,11 +49,7 @@ impl Store {
     /// # Errors
     /// See [`OpenError`]. A file that is refused is left as it was.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let database = open::open(path)?;
-        Self::start(database, Some(path.to_owned())).map_err(|source| OpenError::Io {
-            path: path.to_owned(),
-            source,
-        })
+        Self::start(open::open(path)?)
     }
 
     /// An empty store that lives in memory, for tests.
@@ -85,46 +57,34 @@ impl Store {
     /// # Errors
     /// As [`Self::open`], which can't happen short of memory.
     pub fn in_memory() -> Result<Self, OpenError> {
-        let path = Path::new(":memory:");
-        let failed = |found: String| OpenError::Damaged {
-            path: path.to_owned(),
-            found,
-        };
-        let database = open::builder()
-            .create_with_backend(InMemoryBackend::new())
-            .map_err(|error| failed(error.to_string()))?;
-        let txn = database
-            .begin_write()
-            .map_err(|error| failed(error.to_string()))?;
-        migrations::migrate(&txn, 0).map_err(|error| failed(error.to_string()))?;
-        txn.commit().map_err(|error| failed(error.to_string()))?;
-        Self::start(database, None).map_err(|source| OpenError::Io {
-            path: path.to_owned(),
-            source,
-        })
+        Self::start(open::settle(Medium::Memory)?)
     }
 
     /// A store on a simulated disk, brought to the current schema, that has no thread of its own:
     /// [`Self::write`] and [`Self::run`] change it on the caller's thread, one commit each, and
     /// [`Self::rest`] does what the writer does when nothing waits. So the same calls make the
-    /// same bytes.
+    /// same bytes. After a failure of the disk every change tries it again.
     ///
     /// # Errors
     /// See [`OpenError`].
     #[cfg(feature = "sim")]
     pub fn on(disk: &crate::sim::Disk) -> Result<Self, OpenError> {
-        let database = open::open_on(disk)?;
-        let database = Arc::new(RwLock::new(database));
-        let (_, jobs) = mpsc::channel();
-        let writer = Writer {
-            database: Arc::clone(&database),
-            size: Size::new(None),
-            jobs,
-        };
+        let base = Arc::new(open::settle(Medium::Disk(disk.clone()))?);
+        let (places, room) = (
+            Arc::new(Semaphore::new(QUEUE_JOBS)),
+            Arc::new(Room::new(None)),
+        );
+        let (_, messages) = mpsc::channel();
+        let writer = Writer::new(
+            Arc::clone(&base),
+            messages,
+            Arc::clone(&places),
+            Arc::clone(&room),
+        );
         Ok(Self(Arc::new(Inner {
-            database,
-            path: None,
-            room: Arc::new(Semaphore::new(QUEUE_JOBS)),
+            base,
+            room,
+            places,
             queue: Mutex::new(None),
             writer: Mutex::new(None),
             by_hand: Some(Mutex::new(writer)),
@@ -137,50 +97,32 @@ impl Store {
     /// See [`OpenError`].
     #[cfg(feature = "sim")]
     pub fn threaded_on(disk: &crate::sim::Disk) -> Result<Self, OpenError> {
-        Self::start(open::open_on(disk)?, None).map_err(|source| OpenError::Io {
-            path: PathBuf::from(open::DISK),
-            source,
-        })
+        Self::start(open::settle(Medium::Disk(disk.clone()))?)
     }
 
-    /// Runs a change on this thread, in a commit of its own, and answers when it is durable. Only
-    /// for a store made by [`Self::on`].
-    ///
-    /// # Errors
-    /// As [`Self::write`]; [`Error::Closed`] for a store with a thread.
-    #[cfg(feature = "sim")]
-    pub fn run<R>(&self, change: impl FnOnce(&mut Txn<'_>) -> Result<R>) -> Result<R> {
-        let writer = self.0.by_hand.as_ref().ok_or(Error::Closed)?;
-        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.run_one(change)
-    }
-
-    /// Does everything that the writer does when nothing waits, to the end.
-    #[cfg(feature = "sim")]
-    pub fn rest(&self) {
-        if let Some(writer) = &self.0.by_hand {
-            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            while writer.sweep() {}
-            let Writer { database, size, .. } = &mut *writer;
-            size.compact(database);
-        }
-    }
-
-    pub(crate) fn start(database: Database, path: Option<PathBuf>) -> Result<Self, std::io::Error> {
-        let database = Arc::new(RwLock::new(database));
-        let (queue, jobs) = mpsc::channel();
-        let writer = Writer {
-            database: Arc::clone(&database),
-            size: Size::new(path.clone()),
-            jobs,
-        };
+    fn start(base: Base) -> Result<Self, OpenError> {
+        let base = Arc::new(base);
+        let path = base.medium().path();
+        let room = Arc::new(Room::new(path.map(|path| path.parent().unwrap_or(path))));
+        let places = Arc::new(Semaphore::new(QUEUE_JOBS));
+        let (queue, messages) = mpsc::channel();
+        let writer = Writer::new(
+            Arc::clone(&base),
+            messages,
+            Arc::clone(&places),
+            Arc::clone(&room),
+        );
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer.run())?;
+            .spawn(move || writer.run())
+            .map_err(|source| OpenError::Io {
+                path: base.medium().name().to_owned(),
+                source,
+            })?;
         Ok(Self(Arc::new(Inner {
-            database,
-            path,
-            room: Arc::new(Semaphore::new(QUEUE_JOBS)),
+            base,
+            room,
+            places,
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
             #[cfg(feature = "sim")]
@@ -191,18 +133,23 @@ impl Store {
     /// A snapshot to read from. Cheap; pages that it refers to stay on disk as long as it lives.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's; [`Error::Full`] and [`Error::Failing`] until the disk works again.
     pub fn read(&self) -> Result<Snapshot> {
-        let database = self.0.database.read().map_err(|_| Error::Closed)?;
-        Ok(View(ReadTables::new(database.begin_read()?)))
+        let read = self.0.base.read();
+        if self.0.base.is_suspect() {
+            // The writer finds out whether it can go on.
+            self.0.look();
+        }
+        Ok(View(read?))
     }
 
     /// Runs a change on the writer's thread, and answers when it is durable. A change that fails
     /// or panics is undone, alone; those that shared its transaction stand.
     ///
     /// # Errors
-    /// The change's own, [`Error::Database`] when the commit failed (then nothing of it is kept),
-    /// [`Error::Panicked`], [`Error::Closed`].
+    /// The change's own; [`Error::Full`], [`Error::Failing`] when the disk failed (then nothing of
+    /// it is kept, unless the very last step of the commit failed), [`Error::Panicked`],
+    /// [`Error::Closed`].
     pub async fn write<R, F>(&self, change: F) -> Result<R>
     where
         R: Send + 'static,
@@ -213,8 +160,8 @@ impl Store {
             return self.run(change);
         }
         let (sender, receiver) = oneshot::channel();
-        let change = Box::new(move |txn: &mut Txn<'_>| {
-            let result = change(txn);
+        let change = Box::new(move |txn: Result<&mut Txn<'_>>| {
+            let result = txn.and_then(change);
             Done {
                 succeeded: result.is_ok(),
                 answer: Box::new(move |fate: Result<()>| {
@@ -223,16 +170,74 @@ impl Store {
                 }),
             }
         });
-        let room = Arc::clone(&self.0.room);
-        let place = room.acquire_owned().await.map_err(|_| Error::Closed)?;
-        self.0.send(Job { change, place })?;
+        let places = Arc::clone(&self.0.places);
+        let place = places.acquire_owned().await.map_err(|_| Error::Closed)?;
+        self.0.send(Message::Job(Job { change, place }))?;
         receiver.await.unwrap_or(Err(Error::Panicked))
+    }
+
+    /// Runs a change on this thread, in a commit of its own, and answers when it is durable. Only
+    /// for a store made by [`Self::on`].
+    ///
+    /// # Errors
+    /// As [`Self::write`]; [`Error::Closed`] for a store with a thread.
+    #[cfg(feature = "sim")]
+    pub fn run<R>(&self, change: impl FnOnce(&mut Txn<'_>) -> Result<R>) -> Result<R> {
+        let writer = self.0.by_hand.as_ref().ok_or(Error::Closed)?;
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.run_one(change)
+    }
+
+    /// Does everything that the writer does when nothing waits, to the end. Only for a store made
+    /// by [`Self::on`].
+    #[cfg(feature = "sim")]
+    pub fn rest(&self) {
+        if let Some(writer) = &self.0.by_hand {
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.rest();
+        }
+    }
+
+    /// How the disk is.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        *self.0.base.watch().borrow()
+    }
+
+    /// Tells when [`Self::condition`] changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Condition> {
+        self.0.base.watch()
+    }
+
+    /// From now on [`Condition::Low`] holds while less than `floor` bytes are free; 0 is never.
+    pub fn set_floor(&self, floor: u64) {
+        self.0.room.set_floor(floor);
+        self.0.look();
+    }
+
+    /// Asks `free` instead of the file system: for tests.
+    pub fn set_free(&self, free: Free) {
+        self.0.room.set_free(free);
+        self.0.look();
+    }
+
+    /// Bytes that are free where the database lies, and the floor; `None` where nobody can say.
+    #[must_use]
+    pub fn room(&self) -> (Option<u64>, u64) {
+        (self.0.room.free(), self.0.room.floor())
+    }
+
+    /// Bytes that the file takes on disk.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.0.base.medium().used()
     }
 
     /// The file; `None` in memory.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
-        self.0.path.as_deref()
+        self.0.base.medium().path()
     }
 
     /// Takes no more changes, finishes those that wait, and ends the writer. Snapshots stay
@@ -243,14 +248,19 @@ impl Store {
 }
 
 impl Inner {
-    fn send(&self, job: Job) -> Result<()> {
+    fn send(&self, message: Message) -> Result<()> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queue.as_ref().ok_or(Error::Closed)?;
-        queue.send(job).map_err(|_| Error::Closed)
+        queue.send(message).map_err(|_| Error::Closed)
+    }
+
+    fn look(&self) {
+        // Without a writer there is nothing to find out.
+        let _ = self.send(Message::Look);
     }
 
     fn close(&self) {
-        self.room.close();
+        self.places.close();
         drop(
             self.queue
                 .lock()
@@ -276,161 +286,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// The writer's thread.
-struct Writer {
-    database: Arc<RwLock<Database>>,
-    size: Size,
-    jobs: mpsc::Receiver<Job>,
-}
-
-/// What the writer does next.
-enum Next {
-    Job(Job),
-    /// No job came for a while.
-    Idle,
-    Closed,
-}
-
-impl Writer {
-    fn run(mut self) {
-        let mut sweeping = true;
-        loop {
-            let next = if sweeping {
-                match self.jobs.try_recv() {
-                    Ok(job) => Next::Job(job),
-                    Err(mpsc::TryRecvError::Empty) => {
-                        sweeping = self.sweep();
-                        continue;
-                    }
-                    Err(mpsc::TryRecvError::Disconnected) => Next::Closed,
-                }
-            } else {
-                self.wait()
-            };
-            match next {
-                Next::Job(job) => {
-                    self.run_batch(job);
-                    sweeping = true;
-                }
-                Next::Idle => self.size.compact(&self.database),
-                Next::Closed => {
-                    self.size.compact(&self.database);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Waits for a job; not for ever while the file has grown and could be made smaller.
-    fn wait(&self) -> Next {
-        if !self.size.has_grown() {
-            return self.jobs.recv().map_or(Next::Closed, Next::Job);
-        }
-        match self.jobs.recv_timeout(IDLE) {
-            Ok(job) => Next::Job(job),
-            Err(RecvTimeoutError::Timeout) => Next::Idle,
-            Err(RecvTimeoutError::Disconnected) => Next::Closed,
-        }
-    }
-
-    /// Deletes some rows of spaces that were left; false when there is nothing left to delete.
-    fn sweep(&self) -> bool {
-        let step = || -> Result<bool> {
-            let database = self.database.read().map_err(|_| Error::Closed)?;
-            let leaving = View(ReadTables::new(database.begin_read()?)).is_leaving()?;
-            if !leaving {
-                return Ok(false);
-            }
-            let transaction = begin(&database)?;
-            let mut txn = Txn::new(WriteTables::new(&transaction));
-            txn.sweep(SWEEP_ROWS)?;
-            let more = txn.is_leaving()?;
-            drop(txn);
-            transaction.commit()?;
-            Ok(more)
-        };
-        step().unwrap_or_else(|error| {
-            tracing::error!(%error, "deleting a space that was left");
-            false
-        })
-    }
-
-    /// Runs the jobs that wait in one transaction, commits, and answers them.
-    fn run_batch(&self, first: Job) {
-        let mut answers = Vec::new();
-        let fate = self.run_jobs(first, &mut answers);
-        if let Err(error) = &fate {
-            tracing::error!(%error, "committing changes");
-        }
-        for answer in answers {
-            answer(fate.clone());
-        }
-    }
-
-    /// Runs one change in a transaction of its own.
-    #[cfg(feature = "sim")]
-    fn run_one<R>(&self, change: impl FnOnce(&mut Txn<'_>) -> Result<R>) -> Result<R> {
-        let database = self.database.read().map_err(|_| Error::Closed)?;
-        let transaction = begin(&database)?;
-        let mut txn = Txn::new(WriteTables::new(&transaction));
-        let result = catch_unwind(AssertUnwindSafe(|| change(&mut txn)));
-        let result = result.unwrap_or(Err(Error::Panicked));
-        let changed = result.is_ok() && txn.finish_job() > 0;
-        drop(txn);
-        if changed {
-            transaction.commit()?;
-        } else {
-            transaction.abort()?;
-        }
-        result
-    }
-
-    fn run_jobs(&self, first: Job, answers: &mut Vec<Answer>) -> Result<()> {
-        let database = self.database.read().map_err(|_| Error::Closed)?;
-        let transaction = begin(&database)?;
-        let mut txn = Txn::new(WriteTables::new(&transaction));
-        let mut changed = 0;
-        let mut next = Some(first);
-        while let Some(job) = next.take() {
-            let (bytes, answer) = run_job(&mut txn, job)?;
-            changed += bytes;
-            answers.extend(answer);
-            if answers.len() < BATCH_JOBS && changed < BATCH_BYTES {
-                next = self.jobs.try_recv().ok();
-            }
-        }
-        drop(txn);
-        if changed == 0 {
-            return Ok(transaction.abort()?);
-        }
-        Ok(transaction.commit()?)
-    }
-}
-
-pub(crate) fn begin(database: &Database) -> Result<WriteTransaction> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_two_phase_commit(true);
-    transaction.set_quick_repair(true);
-    Ok(transaction)
-}
-
-/// Runs one job and undoes it where it failed: the bytes that it changed, and its answer, which a
-/// panic took along. An error means that the whole transaction is lost.
-fn run_job(txn: &mut Txn<'_>, job: Job) -> Result<(usize, Option<Answer>)> {
-    let Job { change, place } = job;
-    drop(place);
-    let answer = match catch_unwind(AssertUnwindSafe(|| change(txn))) {
-        Ok(done) if done.succeeded => {
-            let bytes = txn.finish_job();
-            return Ok((bytes, Some(done.answer)));
-        }
-        Ok(done) => Some(done.answer),
-        Err(_) => None,
-    };
-    txn.undo_job()?;
-    Ok((0, answer))
 }
 
 #[cfg(test)]

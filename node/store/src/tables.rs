@@ -3,14 +3,17 @@
 //! Writing keeps the rows that it overwrites, so that one job of a shared transaction can be
 //! undone without the others. This module knows no row's meaning.
 
-use std::{cell::OnceCell, ops::Bound};
+use std::{cell::OnceCell, ops::Bound, sync::Arc};
 
 use redb::{
     Range, ReadOnlyTable, ReadTransaction, ReadableTable, Table as RedbTable, TableDefinition,
     WriteTransaction,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    base::Opened,
+    error::{Error, Result},
+};
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -132,7 +135,7 @@ pub(crate) const IDS: IdTable = TableDefinition::new("ids-1");
 /// What a topic shows, in order.
 pub(crate) const ITEMS: ItemTable = TableDefinition::new("items-1");
 
-const fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
+pub(crate) const fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
     TableDefinition::new(table.name())
 }
 
@@ -166,6 +169,8 @@ pub struct ReadTables {
     tables: Vec<OnceCell<ReadOnlyTable<Bytes, Bytes>>>,
     ids: OnceCell<ReadOnlyTable<&'static [u8; ID_KEY], &'static [u8; ID_VALUE]>>,
     items: OnceCell<ReadOnlyTable<&'static [u8; ITEM_KEY], &'static [u8; ITEM_VALUE]>>,
+    /// A file that was replaced stays open as long as somebody reads from it.
+    _opened: Arc<Opened>,
 }
 
 /// What [`OnceCell`] lacks as long as its fallible form is unstable.
@@ -178,8 +183,9 @@ fn opened<T>(cell: &OnceCell<T>, open: impl FnOnce() -> Result<T>) -> Result<&T>
 }
 
 impl ReadTables {
-    pub(crate) fn new(txn: ReadTransaction) -> Self {
+    pub(crate) fn new(txn: ReadTransaction, opened: Arc<Opened>) -> Self {
         Self {
+            _opened: opened,
             txn,
             tables: Table::ALL.iter().map(|_| OnceCell::new()).collect(),
             ids: OnceCell::new(),

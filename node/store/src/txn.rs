@@ -112,6 +112,15 @@ impl<'t> Txn<'t> {
         self.tables().remove_item(key)
     }
 
+    /// Notes that something was removed whose bytes should be gone from the file soon.
+    pub(crate) fn note_removed(&mut self) -> Result<()> {
+        if self.meta(crate::fresh::REMOVED)? > 0 {
+            return Ok(());
+        }
+        let name = crate::fresh::REMOVED.as_bytes();
+        self.put(Table::Meta, name, &1_u32.to_be_bytes())
+    }
+
     /// The next local number, from 1.
     pub(crate) fn next_number(&mut self, numbers: Numbers) -> Result<u32> {
         let number = self

@@ -7,12 +7,14 @@
     unreachable_pub
 )]
 
+mod faults;
 mod feeds;
 mod leave;
 mod limits;
 mod open;
 mod order;
 mod pages;
+mod reclaim;
 mod records;
 mod retracts;
 mod support;

@@ -14,7 +14,7 @@ use store::{
 
 use crate::support::{Device, write};
 
-fn contact(n: u64, text: &str, devices: u8, secret: Option<[u8; 32]>) -> Contact {
+pub fn contact(n: u64, text: &str, devices: u8, secret: Option<[u8; 32]>) -> Contact {
     let device = |id: u8| ContactDevice {
         endpoint: EndpointId([id; 32]),
         addrs: vec![
