@@ -114,6 +114,13 @@ pub enum Control {
         /// Places in it.
         seqs: Vec<u64>,
     },
+    /// Asks for the newest entries of feeds, downwards.
+    WantTails {
+        /// Which space.
+        channel: u32,
+        /// Which feeds.
+        feeds: Vec<TailWant>,
+    },
     /// Spaces offered to the receiver, all that are unanswered.
     Offers {
         /// The sender's count.
@@ -126,6 +133,19 @@ pub enum Control {
         /// The count.
         rev: u64,
     },
+}
+
+/// Which entries of a feed to send from above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TailWant {
+    /// The feed.
+    pub device: DeviceId,
+    /// The feed's first entry is wanted too, before all others.
+    pub genesis: bool,
+    /// The lowest place wanted, above 0.
+    pub from: u64,
+    /// Place behind the highest wanted; `None` for the newest that there is.
+    pub end: Option<u64>,
 }
 
 /// A frame of a space's stream.
@@ -153,6 +173,13 @@ pub enum Data<'a> {
         seq: u64,
         /// The body.
         body: &'a [u8],
+    },
+    /// Entries of a feed just below those that were sent before it, or its newest.
+    Tail {
+        /// Which feed.
+        device: DeviceId,
+        /// A run as encoded.
+        run: &'a [u8],
     },
 }
 
@@ -237,6 +264,14 @@ impl Control {
                 out.push(9);
                 put_varint(&mut out, *rev);
             }
+            Self::WantTails { channel, feeds } => {
+                out.push(10);
+                put_varint(&mut out, u64::from(*channel));
+                put_varint(&mut out, feeds.len() as u64);
+                for want in feeds {
+                    want.put(&mut out);
+                }
+            }
         }
         out
     }
@@ -294,10 +329,37 @@ impl Control {
             9 => Self::Seen {
                 rev: reader.varint()?,
             },
+            10 => Self::WantTails {
+                channel: read_u32(&mut reader, "channel")?,
+                feeds: list(&mut reader, "wants", WANTS_MAX, TailWant::read)?,
+            },
             _ => return Err(WireError::Value("frame type")),
         };
         reader.end()?;
         Ok(frame)
+    }
+}
+
+impl TailWant {
+    /// Device 32, genesis u8, from varint, end varint (0 for the newest).
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.device.0);
+        out.push(u8::from(self.genesis));
+        put_varint(out, self.from);
+        put_varint(out, self.end.unwrap_or(0));
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        let want = Self {
+            device: DeviceId(reader.id()?),
+            genesis: reader.flag("genesis")?,
+            from: reader.varint()?,
+            end: Some(reader.varint()?).filter(|end| *end > 0),
+        };
+        if want.from == 0 || want.end.is_some_and(|end| end <= want.from) {
+            return Err(WireError::Value("tail"));
+        }
+        Ok(want)
     }
 }
 
@@ -341,6 +403,7 @@ impl<'a> Data<'a> {
             Self::Run { device, run } => (0x20, device, *run),
             Self::Fork { device, proof } => (0x21, device, *proof),
             Self::Body { device, body, .. } => (0x22, device, *body),
+            Self::Tail { device, run } => (0x23, device, *run),
         };
         let mut out = Vec::with_capacity(48 + rest.len());
         out.push(kind);
@@ -380,6 +443,10 @@ impl<'a> Data<'a> {
                 }
                 Self::Body { device, seq, body }
             }
+            0x23 => Self::Tail {
+                device,
+                run: reader.rest(),
+            },
             _ => return Err(WireError::Value("frame type")),
         })
     }
@@ -540,6 +607,23 @@ pub(crate) mod tests {
                 }],
             },
             Control::Seen { rev: 4 },
+            Control::WantTails {
+                channel: 1,
+                feeds: vec![
+                    TailWant {
+                        device: DeviceId([1; 32]),
+                        genesis: true,
+                        from: 1,
+                        end: None,
+                    },
+                    TailWant {
+                        device: DeviceId([2; 32]),
+                        genesis: false,
+                        from: 300,
+                        end: Some(301),
+                    },
+                ],
+            },
         ]
     }
 
@@ -566,10 +650,14 @@ pub(crate) mod tests {
                 seq: 300,
                 body: b"b",
             },
+            Data::Tail {
+                device: DeviceId([1; 32]),
+                run: b"r",
+            },
         ] {
             assert_eq!(Data::decode(&data.encode()), Ok(data));
         }
-        assert!(Data::decode(&[0x23; 40]).is_err());
+        assert!(Data::decode(&[0x24; 40]).is_err());
     }
 
     proptest! {

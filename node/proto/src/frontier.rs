@@ -82,6 +82,16 @@ impl Frontier {
         }
     }
 
+    /// Place behind the last entry that is held without a gap from `from` on; `from` itself, or
+    /// less, where that isn't held.
+    #[must_use]
+    pub fn end_above(&self, from: u64) -> u64 {
+        match self.tail {
+            Some(tail) if from >= tail.start => tail.end,
+            _ => self.base,
+        }
+    }
+
     /// Appends device 32, flags u8, base varint, top 32, then what the flags name: tail (start
     /// varint, end varint, top 32), fork varint, revoked varint, holes (count varint, hash 16).
     pub fn put(&self, out: &mut Vec<u8>) {

@@ -7,6 +7,7 @@
 mod ends;
 mod overlap;
 mod reject;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod verified;
@@ -17,6 +18,7 @@ pub(crate) use verified::own_entry;
 pub use self::{
     overlap::{Comparison, Overlap},
     reject::Reject,
+    tail::{TailFacts, VerifiedTail, unsigned_checkpoint, verify_tail_chunk},
     verified::{VerifiedItem, VerifiedRun},
 };
 use crate::{
@@ -56,6 +58,8 @@ pub struct FeedFacts {
     pub device: DeviceId,
     /// How far the feed is known.
     pub head: Head,
+    /// What is known of it above a gap.
+    pub tail: Option<TailFacts>,
     /// A known fork; none where a revocation overrules it.
     pub fork: Option<ForkPoint>,
     /// A revocation.
@@ -69,6 +73,7 @@ impl FeedFacts {
         Self {
             device,
             head: Head::EMPTY,
+            tail: None,
             fork: None,
             revoked: None,
         }
@@ -80,6 +85,8 @@ impl FeedFacts {
 pub enum Outcome {
     /// It continues the feed.
     Continues(VerifiedRun),
+    /// It continues what is known above a gap.
+    ContinuesTail(VerifiedTail),
     /// It overlaps what is known and has to be compared with it.
     Overlaps(Overlap),
 }
@@ -95,6 +102,9 @@ pub fn verify_run(
     bytes: Vec<u8>,
 ) -> Result<Outcome, Reject> {
     let run = Run::decode(&bytes)?;
+    if let Some(tail) = facts.tail.filter(|tail| run.start >= tail.start) {
+        return tail::continue_tail(space, facts, &tail, bytes);
+    }
     let head = &facts.head;
     let known = head.next.checked_sub(run.start).ok_or(Reject::Gap {
         expected: head.next,
@@ -332,37 +342,6 @@ pub fn verify_body(space: &SpaceContext, header: &Header, body: &[u8]) -> Result
     }
     let decoded = Body::decode(body).map_err(|reason| Reject::Body { seq, reason })?;
     check_body(space.id, header.device, seq, header.created, &decoded)
-}
-
-/// Checks one chunk of a tail: entries above a gap, authenticated from above by an id that is
-/// known already. Returns the backlink of its first entry, which authenticates the next chunk down.
-/// The genesis is never part of a tail: it travels with its own signature.
-///
-/// # Errors
-/// See [`Reject`].
-pub fn verify_tail_chunk(
-    space: &SpaceContext,
-    device: DeviceId,
-    above: EntryId,
-    bytes: &[u8],
-) -> Result<EntryId, Reject> {
-    let run = Run::decode(bytes)?;
-    let links: Vec<Linked> = run.links(space.id, device).collect();
-    let top = links.last().map(|link| link.id);
-    if top != Some(above) || run.start == 0 {
-        return Err(Reject::OtherBranch {
-            seq: run.end().saturating_sub(1),
-        });
-    }
-    for (index, signature) in &run.signatures {
-        let seq = run.start.saturating_add(u64::from(*index));
-        let link = links
-            .get(*index as usize)
-            .ok_or(Reject::BadSignature { seq })?;
-        check_signature(device, seq, link.id, signature)?;
-    }
-    check_bodies(space, device, &run, &links, run.start, links.len())?;
-    Ok(run.backlink)
 }
 
 /// Checks a fork proof for a feed. Of several that hold, the one with the lowest place wins, then

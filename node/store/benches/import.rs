@@ -179,6 +179,7 @@ fn verified(context: &SpaceContext, authors: &[Author]) -> Vec<VerifiedRun> {
         for run in &author.runs {
             let facts = FeedFacts {
                 head: *heads.get(&n).unwrap_or(&Head::EMPTY),
+                tail: None,
                 ..FeedFacts::unknown(author.key.id())
             };
             match verify_run(context, &facts, run.clone()).unwrap() {

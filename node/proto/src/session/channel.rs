@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{BODY_QUEUE_MAX, GRACE_FEEDS_MAX, STALL_MS};
+use super::{BODY_QUEUE_MAX, GRACE_FEEDS_MAX, STALL_MS, serve::Downwards, tail::Tails};
 use crate::{
     audience::Clearance,
     entry::Head,
@@ -20,7 +20,7 @@ pub(super) const RETRIES_MAX: u32 = 3;
 /// Bytes that an entry of a map costs beside itself, near enough.
 const MAP_NODE: usize = 16;
 /// Entries of one feed that count as lacking at most: a claim above it is no figure for a page.
-const LACK_MAX: u64 = 1 << 40;
+pub(super) const LACK_MAX: u64 = 1 << 40;
 
 /// Private messages first, then by kind; history and attachments get their own classes later.
 pub(super) const fn priority(kind: SpaceKind) -> i32 {
@@ -163,6 +163,8 @@ pub(super) struct Channel {
     pub(super) fruitless: BTreeMap<DeviceId, u32>,
     /// Feeds to ask for again after a moment, because gossip may bring them.
     deferred: BTreeMap<DeviceId, Millis>,
+    /// Entries above gaps.
+    pub(super) tails: Tails,
     /// Bodies that were asked for, of our own holes, and whether they came.
     asked_bodies: BTreeMap<(DeviceId, u64), bool>,
 
@@ -182,6 +184,9 @@ pub(super) struct Channel {
     pub(super) ask_bodies: BTreeSet<DeviceId>,
 
     // What the peer asked for, of what is held.
+    /// Feeds from above, a chunk of each in turn.
+    pub(super) downwards: VecDeque<DeviceId>,
+    pub(super) downwards_from: BTreeMap<DeviceId, Downwards>,
     pub(super) serve: VecDeque<DeviceId>,
     pub(super) serve_from: BTreeMap<DeviceId, u64>,
     pub(super) bodies: BTreeSet<(DeviceId, u64)>,
@@ -202,6 +207,7 @@ impl Channel {
             proofs: BTreeMap::new(),
             fruitless: BTreeMap::new(),
             deferred: BTreeMap::new(),
+            tails: Tails::default(),
             asked_bodies: BTreeMap::new(),
             announce: BTreeSet::new(),
             nodes: BTreeSet::new(),
@@ -210,6 +216,8 @@ impl Channel {
             listed: BTreeSet::new(),
             ask: BTreeMap::new(),
             ask_bodies: BTreeSet::new(),
+            downwards: VecDeque::new(),
+            downwards_from: BTreeMap::new(),
             serve: VecDeque::new(),
             serve_from: BTreeMap::new(),
             bodies: BTreeSet::new(),
@@ -266,6 +274,17 @@ impl Channel {
         self.wants.remove(device);
         self.ask.remove(device);
         self.deferred.remove(device);
+        self.tails.unwant(device);
+    }
+
+    /// Entries that were asked for and didn't come yet, as far as known.
+    pub(super) const fn lack(&self) -> u64 {
+        self.wants.lack().saturating_add(self.tails.lack())
+    }
+
+    /// Whether entries are expected.
+    pub(super) fn expects(&self) -> bool {
+        !(self.wants.is_empty() && self.tails.is_empty())
     }
 
     /// Puts asking for a feed off; false where too many are put off already.
@@ -359,7 +378,10 @@ impl Channel {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !(self.serve.is_empty() && self.forks.is_empty() && self.bodies.is_empty())
+        !(self.serve.is_empty()
+            && self.downwards.is_empty()
+            && self.forks.is_empty()
+            && self.bodies.is_empty())
     }
 
     /// The peer asks for a feed that is held, from a place on.

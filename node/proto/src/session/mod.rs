@@ -16,10 +16,12 @@
 
 mod channel;
 pub(crate) mod key;
+mod plan;
 mod receive;
 mod search;
 mod serve;
 mod stored;
+mod tail;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use channel::Channel;
 use key::SessionKey;
 use stored::Pending;
+use tail::Pace;
 
 pub use self::receive::run_bytes;
 use crate::{
@@ -40,7 +43,7 @@ use crate::{
     merkle::{Hash, Node, Prefix},
     space::{SpaceContext, SpaceKind},
     time::Millis,
-    verify::{FeedFacts, Overlap, Reject, VerifiedRun},
+    verify::{FeedFacts, Overlap, Reject, VerifiedRun, VerifiedTail},
     wire::WireError,
 };
 
@@ -96,6 +99,16 @@ pub trait SpaceStore {
         device: DeviceId,
         from: u64,
     ) -> Result<Option<ServedRun>, Self::Error>;
+    /// An encoded run of the entries just below the range's end, or of the newest where that is
+    /// `None`: none below its start, and no more than `bytes_max` bytes of bodies and one entry.
+    /// `None` where nothing of that is held, and for a feed that has ended.
+    fn tail(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        range: (u64, Option<u64>),
+        bytes_max: usize,
+    ) -> Result<Option<ServedTail>, Self::Error>;
     /// The proof of a known fork.
     fn fork_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<Vec<u8>>, Self::Error>;
     /// A body that is held.
@@ -121,6 +134,17 @@ pub struct ServedRun {
     pub bytes: Vec<u8>,
     /// Place behind its last entry.
     pub end: u64,
+}
+
+/// Entries above a gap as the store hands them out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedTail {
+    /// A run as encoded.
+    pub bytes: Vec<u8>,
+    /// Place of its first entry.
+    pub start: u64,
+    /// Entries in it.
+    pub entries: u64,
 }
 
 /// What a session starts with.
@@ -173,6 +197,13 @@ pub enum Output {
         space: SpaceId,
         /// The entries.
         run: VerifiedRun,
+    },
+    /// Store entries above a gap, then call [`Session::handle_imported`].
+    ImportTail {
+        /// The space.
+        space: SpaceId,
+        /// The entries.
+        tail: VerifiedTail,
     },
     /// Compare with what is held, apply a fork, then call [`Session::handle_compared`].
     Compare {
@@ -351,6 +382,7 @@ pub struct Session {
     fetch: Fetch,
     gossip_up: bool,
     stall_check: Option<Millis>,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Session {
@@ -418,6 +450,7 @@ impl Session {
             fetch: Fetch::All,
             gossip_up: false,
             stall_check: None,
+            pace: Pace::default(),
         };
         let hello = session.hello(store)?;
         session.say.hello = Some(hello.clone());
@@ -454,7 +487,7 @@ impl Session {
     #[must_use]
     pub fn progress(&self) -> Progress {
         Progress {
-            want: self.channels.values().map(|state| state.wants.lack()).sum(),
+            want: self.channels.values().map(Channel::lack).sum(),
             compared: self.compared,
         }
     }

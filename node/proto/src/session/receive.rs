@@ -3,18 +3,17 @@
 use super::{
     BODY_QUEUE_MAX, Fatal, GOSSIP_GRACE_MS, GRACE_ENTRIES_MAX, Lane, Output, STALL_MS, Session,
     SpaceStore, THEIRS_MAX,
-    channel::{InFlight, RETRIES_MAX},
+    channel::{Channel, InFlight, RETRIES_MAX},
+    plan::{Ask, Manner, ask},
     stored::Kind,
 };
 use crate::{
     fork::ForkProof,
-    frame::{Control, Data, Hint},
+    frame::{Control, Data, Hint, LinkClass, TailWant},
     frontier::Frontier,
     ids::DeviceId,
     time::Millis,
-    verify::{
-        FeedFacts, ForkPoint, Outcome, Reject, VerifiedRun, ask_below, verify_fork, verify_run,
-    },
+    verify::{FeedFacts, ForkPoint, Outcome, Reject, VerifiedRun, verify_fork, verify_run},
 };
 
 /// Whether entries were asked for.
@@ -22,6 +21,39 @@ use crate::{
 enum Origin {
     Asked,
     Gossip,
+}
+
+impl Channel {
+    /// Asks for a feed, unless that is under way, or gossip may bring it in a moment.
+    fn ask_for(
+        &mut self,
+        device: DeviceId,
+        ask: Option<Ask>,
+        next: u64,
+        patient: bool,
+        now: Millis,
+    ) {
+        let fruitless = self.fruitless.get(&device);
+        if fruitless.is_some_and(|n| *n >= RETRIES_MAX) && ask.is_some() {
+            return;
+        }
+        let under_way = self.wants.contains(&device) || self.tails.contains(&device);
+        match ask {
+            None => self.unwant(&device),
+            Some(_) if under_way => {}
+            Some(Ask::Down { from, end, lack }) => {
+                self.tails.want(device, (from, end, lack), next, now);
+            }
+            Some(Ask::Up { from, target }) => {
+                let small = target.saturating_sub(from) <= GRACE_ENTRIES_MAX;
+                let until = now.plus(GOSSIP_GRACE_MS);
+                let waits = patient && small && next > 0;
+                if !(waits && self.defer(device, until)) {
+                    self.want(device, from, target, now);
+                }
+            }
+        }
+    }
 }
 
 impl Session {
@@ -77,6 +109,9 @@ impl Session {
                 self.handle_want_bodies(channel, device, seqs);
                 Ok(())
             }
+            Control::WantTails { channel, feeds } => self
+                .handle_want_tails(channel, feeds, store)
+                .map_err(Fatal::Store),
             Control::Offers { rev, offers } => {
                 if rev == self.seen_rev {
                     self.say.seen = true;
@@ -111,8 +146,26 @@ impl Session {
         };
         for (device, from) in feeds {
             let own = store.frontier(state.space(), device)?;
-            if own.is_some_and(|own| own.base > from) {
+            if own.is_some_and(|own| own.end_above(from) > from) {
                 state.enqueue(device, from);
+            }
+        }
+        Ok(())
+    }
+
+    /// The peer asks for the newest of feeds. What isn't held isn't queued.
+    fn handle_want_tails<S: SpaceStore>(
+        &mut self,
+        channel: u32,
+        feeds: Vec<TailWant>,
+        store: &S,
+    ) -> Result<(), S::Error> {
+        let Some(state) = self.channels.get_mut(&channel) else {
+            return Ok(());
+        };
+        for want in feeds {
+            if store.frontier(state.space(), want.device)?.is_some() {
+                state.enqueue_downwards(&want);
             }
         }
         Ok(())
@@ -209,29 +262,30 @@ impl Session {
             if own.holes.count > 0 && own.holes != theirs.holes && theirs.base > 0 {
                 state.ask_bodies.insert(*device);
             }
-            let own_next = state
+            let mut next = state
                 .in_flight
                 .get(device)
                 .map_or(own.base, |flight| flight.head.next);
-            let tired = state
-                .fruitless
-                .get(device)
-                .is_some_and(|n| *n >= RETRIES_MAX);
-            match ask_from(&own, own_next, &theirs) {
-                Some(_) if tired => {}
-                Some((from, target)) => {
-                    let small = target.saturating_sub(own_next) <= GRACE_ENTRIES_MAX;
-                    let until = now.plus(GOSSIP_GRACE_MS);
-                    let waits = patient && small && own_next > 0 && !state.wants.contains(device);
-                    if !(waits && state.defer(*device, until)) {
-                        state.want(*device, from, target, now);
-                    }
-                }
-                None => state.unwant(device),
+            let own = state.with_flight(own);
+            if let Some(tail) = own.tail.filter(|tail| next >= tail.start) {
+                // What is on its way closes the gap.
+                next = next.max(tail.end);
             }
+            let manner = Manner {
+                slow: self.class == LinkClass::Slow,
+                tails: *device != self.device && state.tails.allows(device),
+            };
+            let ask = ask(&own, next, &theirs, manner);
+            state.ask_for(*device, ask, next, patient, now);
         }
-        if !state.wants.is_empty() && self.stall_check.is_none() {
+        let expects = state.expects();
+        if expects && self.stall_check.is_none() {
             self.stall_check = Some(now.plus(STALL_MS));
+        }
+        if expects {
+            self.pace.begin(now);
+        } else if !self.channels.values().any(Channel::expects) {
+            self.pace.end();
         }
         Ok(())
     }
@@ -247,7 +301,12 @@ impl Session {
             return Ok(());
         };
         let space = state.space();
+        self.pace.count(frame.len(), now);
+        if self.pace.is_slow(now) {
+            self.class = LinkClass::Slow;
+        }
         match Data::decode(frame)? {
+            Data::Tail { device, run } => self.handle_tail(channel, device, run, now, store),
             Data::Run { device, run } => {
                 self.handle_run(channel, device, run, Origin::Asked, now, store)
             }
@@ -315,7 +374,7 @@ impl Session {
     }
 
     /// What is known of a feed, with what is on its way to the disk; `None` without a channel.
-    fn facts<S: SpaceStore>(
+    pub(super) fn facts<S: SpaceStore>(
         &self,
         channel: u32,
         device: DeviceId,
@@ -330,6 +389,11 @@ impl Session {
         {
             facts.head = flight.head;
         }
+        if let Some(flight) = state.tails.flight(&device) {
+            facts.tail = Some(flight.tail);
+        }
+        // What is on its way to the disk closes the gap.
+        facts.tail = facts.tail.filter(|tail| tail.start > facts.head.next);
         if let Some(fork) = state.proofs.get(&device)
             && facts.fork.is_none_or(|known| is_lower(fork, &known))
         {
@@ -373,7 +437,7 @@ impl Session {
         };
         // Own entries come back only where they were asked for: to a disk that lost them.
         let unasked = match origin {
-            Origin::Asked => !state.wants.contains(&device),
+            Origin::Asked => !(state.wants.contains(&device) || state.tails.contains(&device)),
             Origin::Gossip => device == self.device || !self.fetch.takes(state.kind),
         };
         if unasked {
@@ -400,6 +464,12 @@ impl Session {
                 state.fruitless.remove(&device);
                 self.pending.import(run_bytes(&run));
                 self.work.push_back(Output::Import { space, run });
+                Ok(())
+            }
+            Ok(Outcome::ContinuesTail(tail)) => {
+                state.wants.advance(device, tail.end(), now);
+                state.fruitless.remove(&device);
+                self.take_tail(channel, &facts, tail, now);
                 Ok(())
             }
             Ok(Outcome::Overlaps(overlap)) if overlap.is_known() => self
@@ -484,29 +554,4 @@ fn needs_our_frontier(own: &Frontier, theirs: &Frontier) -> bool {
         .is_some_and(|theirs| own.fork.is_none_or(|own| theirs < own));
     let holes = theirs.holes.count > 0 && theirs.holes != own.holes;
     own.base > 0 && ((fork && own.revoked.is_none()) || holes)
-}
-
-/// From where to ask for a feed, and up to where it may be taken; `None` where the peer has nothing for us.
-fn ask_from(own: &Frontier, own_next: u64, theirs: &Frontier) -> Option<(u64, u64)> {
-    // The revocation comes first: it says which branch to take.
-    if theirs.revoked.is_some()
-        && theirs.revoked != own.revoked
-        && own.revoked.is_none_or(|own| Some(own) > theirs.revoked)
-    {
-        return None;
-    }
-    let ceiling = match (own.revoked, own.fork) {
-        (Some(last), _) => last.saturating_add(1),
-        (None, Some(fork)) => fork,
-        (None, None) => u64::MAX,
-    };
-    let target = theirs.base.min(ceiling);
-    if target > own_next {
-        return Some((own_next, target));
-    }
-    let diverged =
-        theirs.base == own.base && own.base == own_next && theirs.base > 0 && theirs.top != own.top;
-    // Two proofs at one place are told to each other, and one of them gives way.
-    let settled = own.fork.is_some() && own.fork == theirs.fork;
-    (diverged && !settled).then(|| (ask_below(own.base), target))
 }

@@ -3,10 +3,28 @@
 use super::{Channel, DataFrame, ServedRun, Session, SpaceStore, channel::priority};
 use crate::{
     fork::ForkProof,
-    frame::Data,
+    frame::{Data, TailWant},
     ids::{DeviceId, SpaceId},
     run::Run,
 };
+
+/// Bytes of bodies in the first chunk of a tail: a feed's newest few posts, so that every feed's
+/// first ones come before any feed's others.
+const FIRST_CHUNK_BYTES: usize = 4 * 1024;
+/// Bytes of bodies in a chunk: what the receiver keeps in one page of its disk.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// How much a feed's first chunk precedes other data of the same kind of space.
+const NEWEST_FIRST: i32 = 5;
+
+/// A feed that is sent from above.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Downwards {
+    genesis: bool,
+    from: u64,
+    end: Option<u64>,
+    /// Nothing of it was sent yet.
+    fresh: bool,
+}
 
 impl Session {
     /// The next frame with entries, if any stream with something to send has room.
@@ -23,17 +41,16 @@ impl Session {
                 .channels
                 .iter_mut()
                 .filter(|(channel, state)| state.has_work() && has_room(**channel))
-                .max_by_key(|(channel, state)| {
-                    (priority(state.kind), std::cmp::Reverse(**channel))
-                });
+                .max_by_key(|(channel, state)| (state.urgency(), std::cmp::Reverse(**channel)));
             let Some((channel, state)) = next else {
                 return Ok(None);
             };
+            let priority = state.urgency();
             if let Some((bytes, entries)) = state.produce(store)? {
                 return Ok(Some(DataFrame {
                     clearance: state.clearance,
                     channel: *channel,
-                    priority: priority(state.kind),
+                    priority,
                     bytes,
                     entries,
                     last: !state.has_work(),
@@ -44,6 +61,79 @@ impl Session {
 }
 
 impl Channel {
+    /// What goes first: by the kind of space, then feeds of which nothing came yet.
+    fn urgency(&self) -> i32 {
+        let first = self.downwards.front();
+        let fresh = first.and_then(|device| self.downwards_from.get(device));
+        let fresh = fresh.is_some_and(|down| down.fresh);
+        priority(self.kind) + if fresh { NEWEST_FIRST } else { 0 }
+    }
+
+    /// The peer asks for a feed from above. What it asked before of the same feed is replaced.
+    pub(super) fn enqueue_downwards(&mut self, want: &TailWant) {
+        let down = Downwards {
+            genesis: want.genesis,
+            from: want.from,
+            end: want.end,
+            fresh: want.end.is_none(),
+        };
+        let queued = self.downwards_from.insert(want.device, down);
+        if queued.is_some() {
+            return;
+        }
+        if down.fresh {
+            self.downwards.push_front(want.device);
+        } else {
+            self.downwards.push_back(want.device);
+        }
+    }
+
+    /// Sends the next chunk of the feed whose turn it is.
+    fn produce_tail<S: SpaceStore>(
+        &mut self,
+        device: DeviceId,
+        store: &S,
+    ) -> Result<Option<(Vec<u8>, u64)>, S::Error> {
+        self.downwards.pop_front();
+        let Some(down) = self.downwards_from.remove(&device) else {
+            return Ok(None);
+        };
+        let space = self.space();
+        if down.genesis {
+            let rest = Downwards {
+                genesis: false,
+                ..down
+            };
+            self.downwards_from.insert(device, rest);
+            self.downwards.push_front(device);
+            let run = store.run(space, device, 0)?;
+            return Ok(run.map(|run| {
+                let entries = run.end;
+                let run = &run.bytes;
+                (Data::Run { device, run }.encode(), entries)
+            }));
+        }
+        let bytes = if down.fresh {
+            FIRST_CHUNK_BYTES
+        } else {
+            CHUNK_BYTES
+        };
+        let Some(tail) = store.tail(space, device, (down.from, down.end), bytes)? else {
+            return Ok(None);
+        };
+        if tail.start > down.from {
+            let rest = Downwards {
+                end: Some(tail.start),
+                fresh: false,
+                ..down
+            };
+            self.downwards_from.insert(device, rest);
+            self.downwards.push_back(device);
+        }
+        let run = &tail.bytes;
+        Ok(Some((Data::Tail { device, run }.encode(), tail.entries)))
+    }
+
     /// Takes one step of the work; `None` where that step had nothing to send.
     fn produce<S: SpaceStore>(&mut self, store: &S) -> Result<Option<(Vec<u8>, u64)>, S::Error> {
         let space = self.space();
@@ -61,6 +151,9 @@ impl Channel {
                 (Data::Body { device, seq, body }.encode(), 0)
             }));
         }
+        if let Some(device) = self.downwards.front().copied() {
+            return self.produce_tail(device, store);
+        }
         let Some(device) = self.serve.front().copied() else {
             return Ok(None);
         };
@@ -70,7 +163,7 @@ impl Channel {
             return Ok(None);
         };
         let own = store.frontier(space, device)?;
-        let (held, fork) = own.map_or((0, None), |own| (own.base, own.fork));
+        let (held, fork) = own.map_or((0, None), |own| (own.end_above(from), own.fork));
         // Only the proof vouches for the prefix of a forked feed, and it is believed of a known
         // feed only. So the genesis goes first, then the proof, then the rest.
         if from == 0 && fork.is_some() {

@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Fork,
     /// A body.
     Fill,
+    /// Entries above a gap.
+    Tail,
     /// A run to compare, and the place behind its last entry.
     Compare { end: u64 },
 }
@@ -105,9 +107,12 @@ impl Session {
             if refused.is_none() {
                 state.announce.insert(device);
             }
-            if refused.is_some() || !state.wants.behind(&device) {
+            let tail = kind == Some(Kind::Tail);
+            let expected = state.wants.behind(&device) || state.tails.contains(&device);
+            if refused.is_some() || !expected {
                 state.unwant(&device);
-                if refused.is_none() {
+                // What doesn't fit above a gap is fetched from below.
+                if refused.is_none() || tail {
                     self.evaluate(channel, &[device], now, store, self.gossip_up)
                         .map_err(Fatal::Store)?;
                 }
@@ -130,6 +135,8 @@ impl Session {
     ) -> Result<(), Fatal<S::Error>> {
         let (device, start) = overlap;
         let kind = self.pending.end((space, device));
+        let own = store.frontier(space, device).map_err(Fatal::Store)?;
+        let own_base = own.map_or(0, |own| own.base);
         let Some(channel) = self.by_space.get(&space).copied() else {
             return Ok(());
         };
@@ -148,6 +155,13 @@ impl Session {
             }
             Comparison::Below => {
                 state.unwant(&device);
+                if start > own_base {
+                    // It differs from what is held above a gap: only from below can be found where.
+                    state.tails.refuse(device);
+                    return self
+                        .evaluate(channel, &[device], now, store, false)
+                        .map_err(Fatal::Store);
+                }
                 let theirs = state.theirs.get(&device);
                 let target = theirs.map_or(start, |theirs| theirs.base);
                 if start > 0 {
@@ -157,6 +171,7 @@ impl Session {
             }
             Comparison::Fork { .. } => {
                 state.unwant(&device);
+                state.tails.forget(&device);
                 state.announce.insert(device);
                 self.evaluate(channel, &[device], now, store, false)
                     .map_err(Fatal::Store)
@@ -234,15 +249,18 @@ impl Session {
         Ok(())
     }
 
+    /// What is asked for comes feed by feed: as long as anything comes, nothing is stuck.
     fn retry_stalled(&mut self, now: Millis) {
-        for state in self.channels.values_mut() {
+        let moving = self.pace.last().is_some_and(|at| now.since(at) < STALL_MS);
+        for state in self.channels.values_mut().filter(|_| !moving) {
             let in_flight = &state.in_flight;
             let waits = |device: &DeviceId| in_flight.contains_key(device);
             let again = state.wants.stalled(now, waits);
             state.ask.extend(again);
             state.ask.retain(|device, _| state.wants.contains(device));
+            state.tails.retry(now);
         }
-        if self.channels.values().any(|state| !state.wants.is_empty()) {
+        if self.channels.values().any(Channel::expects) {
             self.stall_check = Some(now.plus(STALL_MS));
         }
     }
@@ -262,6 +280,7 @@ impl Channel {
                 }
             }
             Some(Kind::Fill) => {}
+            Some(Kind::Tail) => self.tails.land(device, refused),
             Some(Kind::Fork) => {
                 let fork = self.proofs.remove(&device);
                 let flight = self.in_flight.get(&device);
@@ -273,6 +292,7 @@ impl Channel {
                     self.in_flight.remove(&device);
                     self.unwant(&device);
                 }
+                self.tails.forget(&device);
             }
             Some(Kind::Compare { .. }) => {
                 self.in_flight.remove(&device);

@@ -68,6 +68,10 @@ impl Channel {
             let feeds = feeds.take(WANTS_MAX).collect();
             return Ok(Some(Control::Want { channel, feeds }));
         }
+        let feeds = self.tails.take_asks(WANTS_MAX);
+        if !feeds.is_empty() {
+            return Ok(Some(Control::WantTails { channel, feeds }));
+        }
         while let Some(device) = self.ask_bodies.first().copied() {
             let limit = self.holes_asked() + BODIES_MAX;
             let holes = store.holes(self.space(), device, limit)?;

@@ -1,6 +1,6 @@
 //! A store in plain vectors, without any cleverness, that says what is right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     admission::Chain,
@@ -8,23 +8,28 @@ use crate::{
     body::{Body, Genesis},
     entry::{Head, Header},
     fork::{Branch, ForkProof},
-    frontier::{Frontier, Holes},
+    frontier::{Frontier, Holes, Tail},
     ids::{DeviceId, EntryId, SpaceId},
     keys::Signature,
     merkle::{self, Hash, Node, Prefix},
     run::{BodyPart, Item, Run},
-    session::{ServedRun, SpaceStore},
+    session::{ServedRun, ServedTail, SpaceStore},
     sim::Person,
     space::{Descriptor, Membership, SpaceContext, SpaceKind, conversation_id},
     time::Millis,
     verify::{
-        Comparison, FeedFacts, ForkPoint, Overlap, Reject, VerifiedRun, verify_body, verify_fork,
+        Comparison, FeedFacts, ForkPoint, Overlap, Reject, TailFacts, VerifiedRun, VerifiedTail,
+        verify_body, verify_fork,
     },
 };
 
+type Entry = (EntryId, Header, Option<Vec<u8>>);
+
 #[derive(Clone, Default)]
 struct Feed {
-    entries: Vec<(EntryId, Header, Option<Vec<u8>>)>,
+    entries: Vec<Entry>,
+    /// Entries above a gap, without one among them.
+    tail: VecDeque<Entry>,
     signatures: BTreeMap<u64, Signature>,
     fork: Option<(ForkPoint, Vec<u8>)>,
 }
@@ -61,20 +66,100 @@ impl Feed {
         let holes = self
             .entries
             .iter()
+            .chain(&self.tail)
             .filter(|(_, _, body)| body.is_none())
             .map(|(_, header, _)| header.seq);
         let fork = self.fork.as_ref().map(|(fork, _)| fork.seq);
         Frontier {
             base: head.next,
             top: head.top,
+            tail: self.tail_facts().map(|tail| Tail {
+                start: tail.start,
+                end: tail.next,
+                top: tail.top,
+            }),
             fork,
             holes: Holes::of(holes),
             ..Frontier::empty(device)
         }
     }
 
+    fn tail_facts(&self) -> Option<TailFacts> {
+        let ((_, first, _), (top, last, _)) = self.tail.front().zip(self.tail.back())?;
+        Some(TailFacts {
+            start: first.seq,
+            backlink: first.backlink,
+            next: last.seq + 1,
+            top: *top,
+            since_checkpoint: None,
+        })
+    }
+
+    /// Joins what the gap no longer parts. A tail that doesn't fit is dropped: what is held from
+    /// the first entry on counts.
+    fn join(&mut self) {
+        let head = self.head();
+        let Some(tail) = self.tail_facts().filter(|tail| tail.start <= head.next) else {
+            return;
+        };
+        if tail.start == head.next && tail.backlink == head.top {
+            self.entries.extend(std::mem::take(&mut self.tail));
+            self.prune();
+            return;
+        }
+        self.drop_tail();
+    }
+
+    /// What came from below may have reached the tail, or passed into it.
+    fn join_after_import(&mut self) {
+        let Some(tail) = self.tail_facts() else {
+            self.prune();
+            return;
+        };
+        let last = self.entries.get(tail.next as usize - 1);
+        if last.is_some_and(|(id, ..)| *id == tail.top) {
+            self.tail.clear();
+            self.prune();
+            return;
+        }
+        let below = self.entries.get(tail.start as usize - 1);
+        if below.is_some_and(|(id, ..)| *id == tail.backlink) {
+            self.entries.truncate(tail.start as usize);
+        }
+        self.join();
+    }
+
+    fn drop_tail(&mut self) {
+        self.tail.clear();
+        let held = self.entries.len() as u64;
+        self.signatures.retain(|seq, _| *seq < held);
+    }
+
+    fn range(&self, from: u64, end: u64) -> Vec<&Entry> {
+        (from..end).filter_map(|seq| self.entry(seq)).collect()
+    }
+
+    fn entry(&self, seq: u64) -> Option<&Entry> {
+        let above = self.tail.front().map(|(_, header, _)| header.seq);
+        match above.and_then(|start| seq.checked_sub(start)) {
+            Some(at) => self.tail.get(at as usize),
+            None => self.entries.get(seq as usize),
+        }
+    }
+
+    fn entry_mut(&mut self, seq: u64) -> Option<&mut Entry> {
+        let above = self.tail.front().map(|(_, header, _)| header.seq);
+        match above.and_then(|start| seq.checked_sub(start)) {
+            Some(at) => self.tail.get_mut(at as usize),
+            None => self.entries.get_mut(seq as usize),
+        }
+    }
+
     /// Forgets the signatures that a node doesn't keep: all but the checkpoints' and the last's.
     fn prune(&mut self) {
+        if !self.tail.is_empty() {
+            return;
+        }
         let mut head = Head::EMPTY;
         let top = (self.entries.len() as u64).checked_sub(1);
         for (id, header, _) in &self.entries {
@@ -101,6 +186,7 @@ impl Feed {
             .map(|seq| self.entries.get(seq as usize));
         let other = matches!(before, Some(Some((id, ..))) if *id != fork.backlink);
         let kept = if other { 0 } else { fork.seq };
+        self.drop_tail();
         self.entries.truncate(kept as usize);
         self.signatures.retain(|seq, _| *seq < kept);
         self.fork = Some((fork, proof));
@@ -119,6 +205,17 @@ impl Feed {
             return Err(Reject::OtherBranch { seq: end - 1 });
         }
         Ok(())
+    }
+}
+
+fn item<'a>(header: &Header, body: Option<&'a [u8]>) -> Item<'a> {
+    let absent = BodyPart::Absent {
+        len: header.body_len,
+        hash: header.body_hash,
+    };
+    Item {
+        created: header.created,
+        body: body.map_or(absent, BodyPart::Present),
     }
 }
 
@@ -306,6 +403,7 @@ impl Memory {
     pub fn cut(&mut self, id: SpaceId, device: DeviceId, keep: u64) {
         let feeds = &mut self.spaces.get_mut(&id).unwrap().feeds;
         let feed = feeds.get_mut(&device).unwrap();
+        feed.drop_tail();
         feed.entries.truncate(keep as usize);
         feed.signatures.retain(|seq, _| *seq < keep);
         feed.prune();
@@ -333,9 +431,8 @@ impl Memory {
             .flatten();
         feeds
             .flat_map(|(device, feed)| {
-                feed.entries
-                    .iter()
-                    .map(|(id, _, body)| (*device, *id, body.clone()))
+                let entries = feed.entries.iter().chain(&feed.tail);
+                entries.map(|(id, _, body)| (*device, *id, body.clone()))
             })
             .collect()
     }
@@ -374,7 +471,75 @@ impl Memory {
                 .push((item.id, header, run.body_bytes(item).map(<[u8]>::to_vec)));
         }
         feed.signatures.extend(run.signatures().iter().copied());
-        feed.prune();
+        feed.join_after_import();
+        Ok(())
+    }
+
+    /// Keeps entries above a gap.
+    ///
+    /// # Errors
+    /// Where they no longer fit what is held.
+    pub fn import_tail(&mut self, id: SpaceId, tail: VerifiedTail) -> Result<(), Reject> {
+        let device = tail.device();
+        let feeds = &mut self.spaces.get_mut(&id).unwrap().feeds;
+        let feed = feeds.entry(device).or_default();
+        let (head, held) = (feed.head(), feed.tail_facts());
+        let gap = Reject::Gap {
+            expected: head.next,
+            found: tail.start(),
+        };
+        if head.next == 0 || feed.fork.is_some() {
+            return Err(gap);
+        }
+        let (from, end) = match held {
+            _ if tail.end() <= head.next => return Ok(()),
+            Some(held) if tail.start() >= held.next || tail.end() > held.next => {
+                if tail.id(held.next - 1) != Some(held.top) {
+                    return Err(gap);
+                }
+                (held.next, tail.end())
+            }
+            Some(held) if tail.start() >= held.start => return Ok(()),
+            Some(held) => {
+                if tail.id(held.start - 1) != Some(held.backlink) {
+                    return Err(gap);
+                }
+                (tail.start(), held.start)
+            }
+            None if !tail.is_signed() => return Err(gap),
+            None => (tail.start(), tail.end()),
+        };
+        if from <= head.next && tail.id(head.next - 1).is_some_and(|id| id != head.top) {
+            return Err(Reject::OtherBranch { seq: head.next - 1 });
+        }
+        let Some(tail) = tail.between(from.max(head.next), end) else {
+            return Ok(());
+        };
+        let mut backlink = tail.backlink();
+        let mut new = VecDeque::new();
+        for (seq, item) in (tail.start()..).zip(tail.items()) {
+            let header = Header {
+                space: id,
+                device,
+                seq,
+                backlink,
+                created: item.created,
+                body_len: item.body_len,
+                body_hash: item.body_hash,
+            };
+            assert_eq!(header.id(), item.id);
+            backlink = item.id;
+            let body = tail.body_bytes(item).map(<[u8]>::to_vec);
+            new.push_back((item.id, header, body));
+        }
+        feed.signatures.extend(tail.signatures().iter().copied());
+        if held.is_some_and(|held| tail.start() >= held.next) {
+            feed.tail.extend(new);
+        } else {
+            new.extend(std::mem::take(&mut feed.tail));
+            feed.tail = new;
+        }
+        feed.join();
         Ok(())
     }
 
@@ -387,7 +552,12 @@ impl Memory {
             .feeds
             .entry(overlap.device())
             .or_default();
-        let ours = |seq: u64| Ok::<_, ()>(feed.entries.get(seq as usize).map(|(id, _, _)| *id));
+        let tail = feed.tail_facts();
+        let ours = |seq: u64| {
+            let below = tail.filter(|tail| seq + 1 == tail.start);
+            let held = feed.entry(seq).map(|(id, ..)| *id);
+            Ok::<_, ()>(held.or(below.map(|tail| tail.backlink)))
+        };
         let result = overlap.compare(ours).unwrap();
         if let Comparison::Fork {
             seq,
@@ -398,9 +568,11 @@ impl Memory {
             let Some((signed, signature)) = feed.signatures.range(seq..).next() else {
                 return Comparison::Known;
             };
-            let headers = feed.entries[*seq as usize..=*signed as usize]
-                .iter()
-                .map(|(_, header, _)| header);
+            let held = (*seq..=*signed).map(|seq| feed.entry(seq));
+            let Some(held) = held.collect::<Option<Vec<_>>>() else {
+                return Comparison::Known;
+            };
+            let headers = held.into_iter().map(|(_, header, _)| header);
             let own = Branch::new(headers, *signature);
             let proof = ForkProof::new(id, overlap.device(), *seq, *backlink, own, theirs.clone());
             assert!(proof.holds(id, overlap.device()));
@@ -455,7 +627,7 @@ impl Memory {
         let entry = space
             .feeds
             .get_mut(&device)
-            .and_then(|feed| feed.entries.get_mut(seq as usize))
+            .and_then(|feed| feed.entry_mut(seq))
             .ok_or(Reject::ForeignBody { seq })?;
         verify_body(&space.context, &entry.1, body)?;
         entry.2 = Some(body.to_vec());
@@ -536,6 +708,7 @@ impl SpaceStore for Memory {
         Ok(FeedFacts {
             device,
             head,
+            tail: feed.and_then(Feed::tail_facts),
             fork,
             revoked: None,
         })
@@ -545,31 +718,16 @@ impl SpaceStore for Memory {
         let Some(feed) = self.feed(space, device) else {
             return Ok(None);
         };
-        let end = feed
-            .signatures
-            .range(from..)
-            .next()
-            .map_or(feed.entries.len() as u64, |(seq, _)| seq + 1);
-        let Some(entries) = feed
-            .entries
-            .get(from as usize..end as usize)
-            .filter(|entries| !entries.is_empty())
-        else {
+        let held = feed.frontier(device).end_above(from);
+        let signed = feed.signatures.range(from..held.max(from)).next();
+        let end = signed.map_or(held, |(seq, _)| seq + 1);
+        let entries = feed.range(from, end);
+        let Some((_, first, _)) = entries.first() else {
             return Ok(None);
         };
-        let mut run = Run::new(from, entries[0].1.backlink);
+        let mut run = Run::new(from, first.backlink);
         for (_, header, body) in entries {
-            let body = body.as_deref().map_or(
-                BodyPart::Absent {
-                    len: header.body_len,
-                    hash: header.body_hash,
-                },
-                BodyPart::Present,
-            );
-            run.items.push(Item {
-                created: header.created,
-                body,
-            });
+            run.items.push(item(header, body.as_deref()));
         }
         if let Some(signature) = feed.signatures.get(&(end - 1)) {
             run.signatures.push(((end - 1 - from) as u32, *signature));
@@ -577,6 +735,54 @@ impl SpaceStore for Memory {
         Ok(Some(ServedRun {
             bytes: run.encode(),
             end,
+        }))
+    }
+
+    fn tail(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        (from, end): (u64, Option<u64>),
+        bytes_max: usize,
+    ) -> Result<Option<ServedTail>, ()> {
+        let Some(feed) = self.feed(space, device).filter(|feed| feed.fork.is_none()) else {
+            return Ok(None);
+        };
+        let frontier = feed.frontier(device);
+        let newest = frontier.tail.map_or(frontier.base, |tail| tail.end);
+        let end = end.unwrap_or(newest);
+        let lowest = match frontier.tail {
+            Some(tail) if end > tail.start => tail.start,
+            _ => 1,
+        };
+        if end == 0 || frontier.end_above(end - 1) < end {
+            return Ok(None);
+        }
+        let (mut start, mut bytes) = (end, 0);
+        while start > from.max(lowest) {
+            bytes += feed
+                .entry(start - 1)
+                .map_or(0, |(_, header, _)| header.body_len);
+            if bytes as usize > bytes_max && start < end {
+                break;
+            }
+            start -= 1;
+        }
+        let entries = feed.range(start, end);
+        let Some((_, first, _)) = entries.first() else {
+            return Ok(None);
+        };
+        let mut run = Run::new(start, first.backlink);
+        for (_, header, body) in entries {
+            run.items.push(item(header, body.as_deref()));
+        }
+        for (seq, signature) in feed.signatures.range(start..end) {
+            run.signatures.push(((seq - start) as u32, *signature));
+        }
+        Ok(Some(ServedTail {
+            bytes: run.encode(),
+            start,
+            entries: end - start,
         }))
     }
 
@@ -589,13 +795,13 @@ impl SpaceStore for Memory {
     fn body(&self, space: SpaceId, device: DeviceId, seq: u64) -> Result<Option<Vec<u8>>, ()> {
         Ok(self
             .feed(space, device)
-            .and_then(|feed| feed.entries.get(seq as usize)?.2.clone()))
+            .and_then(|feed| feed.entry(seq)?.2.clone()))
     }
 
     fn holes(&self, space: SpaceId, device: DeviceId, limit: usize) -> Result<Vec<u64>, ()> {
         let entries = self
             .feed(space, device)
-            .map(|feed| feed.entries.iter())
+            .map(|feed| feed.entries.iter().chain(&feed.tail))
             .into_iter()
             .flatten();
         Ok(entries

@@ -36,6 +36,7 @@ const fn name_of(frame: &Control) -> &'static str {
         } => "node.branch",
         Control::Frontiers { .. } => "frontiers",
         Control::Want { .. } => "want",
+        Control::WantTails { .. } => "want-tails",
         Control::WantBodies { .. } => "want-bodies",
         Control::Offers { .. } => "offers",
         Control::Seen { .. } => "seen",

@@ -3,6 +3,7 @@
 mod fetch;
 mod forks;
 mod hostile;
+mod tails;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -119,6 +120,10 @@ impl Side {
             Output::Import { space, run } => {
                 let (device, bytes) = (run.device(), receive::run_bytes(&run));
                 (space, device, bytes, store.import(space, run).err())
+            }
+            Output::ImportTail { space, tail } => {
+                let device = tail.device();
+                (space, device, 0, store.import_tail(space, tail).err())
             }
             Output::ImportFork {
                 space,

@@ -4,6 +4,7 @@
 mod ends;
 mod feed;
 mod properties;
+mod tail;
 
 use std::collections::BTreeSet;
 
@@ -326,8 +327,7 @@ fn places_near_the_largest_number_are_refused_without_overflow() {
         } else {
             assert_eq!(decoded, Err(WireError::Value("count")));
         }
-        let chunk = verify_tail_chunk(&feed.space, feed.device.id(), EntryId([1; 32]), &bytes);
-        assert!(chunk.is_err());
+        assert!(verify_tail_chunk(&feed.space, &feed.facts(1), bytes.clone()).is_err());
         assert!(verify_run(&feed.space, &feed.facts(1), bytes).is_err());
     }
 }
@@ -389,28 +389,6 @@ fn a_hole_takes_no_second_genesis_and_no_foreign_article() {
     let filled = |at: usize, body: &[u8]| verify_body(&feed.space, &feed.entries[at].1, body);
     assert_eq!(filled(1, &genesis), Err(Reject::SecondGenesis { seq: 1 }));
     assert_eq!(filled(2, &article), Err(Reject::Quote { seq: 2 }));
-}
-
-#[test]
-fn tail_chunks_verify_downwards_to_what_is_known() {
-    let feed = Feed::new(40);
-    let mut above = feed.entries[39].0;
-    let mut end = 40;
-    for start in [30, 17, 16, 3] {
-        let chunk = feed.run(start, end).encode();
-        above = verify_tail_chunk(&feed.space, feed.device.id(), above, &chunk).unwrap();
-        assert_eq!(above, feed.entries[start as usize - 1].0);
-        end = start;
-    }
-    let wrong = feed.run(1, 2).encode();
-    let refused = verify_tail_chunk(&feed.space, feed.device.id(), above, &wrong);
-    assert_eq!(refused, Err(Reject::OtherBranch { seq: 1 }));
-    let whole = feed.run(0, 3).encode();
-    assert!(verify_tail_chunk(&feed.space, feed.device.id(), above, &whole).is_err());
-    let mut signed = feed.run(1, 3);
-    signed.signatures = vec![(1, feed.signatures[0])];
-    let refused = verify_tail_chunk(&feed.space, feed.device.id(), above, &signed.encode());
-    assert_eq!(refused, Err(Reject::BadSignature { seq: 2 }));
 }
 
 #[test]

@@ -38,6 +38,7 @@ impl Receiver {
                 let ours = |seq: u64| Ok::<_, ()>(self.ids.get(seq as usize).copied());
                 assert_eq!(overlap.compare(ours), Ok(Comparison::Known));
             }
+            Ok(Outcome::ContinuesTail(_)) => panic!("there is no gap"),
             Err(reject) => assert!(matches!(reject, Reject::Gap { .. }), "{reject:?}"),
         }
     }
