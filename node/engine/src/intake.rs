@@ -10,7 +10,7 @@ use proto::{
     limits::{BATCH_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
     run::{BodyPart, Run},
     space::{Descriptor, SpaceContext, SpaceKind},
-    verify::{Comparison, Overlap, Reject, VerifiedRun},
+    verify::{Comparison, Overlap, Reject, VerifiedRun, VerifiedTail},
 };
 use store::{Error, ImportError, Imported, NewEntry, Txn};
 
@@ -32,6 +32,10 @@ pub(crate) enum Job {
     Import {
         space: SpaceId,
         run: VerifiedRun,
+    },
+    ImportTail {
+        space: SpaceId,
+        tail: VerifiedTail,
     },
     Compare {
         space: SpaceId,
@@ -66,6 +70,7 @@ impl Job {
     pub(crate) fn entries(&self) -> usize {
         match self {
             Self::Import { run, .. } => run.items().len(),
+            Self::ImportTail { tail, .. } => tail.items().len(),
             _ => 1,
         }
     }
@@ -218,6 +223,31 @@ impl From {
                 match txn.import_from(self.contact, space, run, now) {
                     Ok(imported) => {
                         let new = noted(space, &imported, aftermath);
+                        JobResult::Feed {
+                            space,
+                            device,
+                            bytes,
+                            refused: None,
+                            new,
+                            ended: imported.ended,
+                        }
+                    }
+                    Err(ImportError::Reject(reject)) => {
+                        JobResult::refused(space, device, bytes, reject)
+                    }
+                    Err(ImportError::Store(error)) => return Err(error),
+                }
+            }
+            Job::ImportTail { space, tail } => {
+                let (device, now) = (tail.device(), clock::now());
+                let missing = txn.missing_below(space)?;
+                match txn.import_tail_from(self.contact, space, tail, now) {
+                    Ok(imported) => {
+                        let new = noted(space, &imported, aftermath);
+                        if (missing == 0) != (txn.missing_below(space)? == 0) {
+                            // Pages say whether older posts are still arriving.
+                            aftermath.events.push(sync_event(space));
+                        }
                         JobResult::Feed {
                             space,
                             device,

@@ -324,6 +324,9 @@ impl Driver {
             match output {
                 Output::Control(bytes) => self.outbox.push_back(bytes.into()),
                 Output::Import { space, run } => self.jobs.push_back(Job::Import { space, run }),
+                Output::ImportTail { space, tail } => {
+                    self.jobs.push_back(Job::ImportTail { space, tail });
+                }
                 Output::Compare { space, overlap } => {
                     self.jobs.push_back(Job::Compare { space, overlap })
                 }

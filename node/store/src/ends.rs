@@ -212,9 +212,15 @@ impl Txn<'_> {
     ) -> Result<Option<DeviceId>> {
         let row = work.feed(self, feed)?.clone();
         work.feed_mut(self, feed)?;
+        let ended = row.fork.is_some() || row.revoked.is_some();
+        let above = ended && row.tail.is_some();
+        if above {
+            // A feed that has ended is fetched from below, to where it ends.
+            self.drop_tail(work, feed)?;
+        }
         let keep = self.kept(work.id, feed, &row, doubt)?;
         if keep >= row.head.next {
-            return Ok(None);
+            return Ok(above.then_some(row.device));
         }
         work.flush(self)?;
         self.truncate(work, feed, keep)?;
@@ -257,17 +263,7 @@ impl Txn<'_> {
         let before = work.feed(self, feed)?.clone();
         let mut next = before.head.next;
         while next > keep {
-            let segment = self
-                .segment(feed, next - 1)?
-                .ok_or(crate::error::Error::Corrupt {
-                    table: Table::Sealed.name(),
-                })?;
-            let dropped = dropped_entries(&segment, work.id, before.device, keep)?;
-            for (seq, id, body) in dropped.iter().rev() {
-                work.leave(self, Place { feed, seq: *seq }, id, body.as_deref())?;
-            }
-            self.cut_segment(feed, &segment, keep)?;
-            next = segment.first.max(keep);
+            next = self.leave_segment(work, feed, next, keep)?;
         }
         self.reopen_segment(feed, keep)?;
         let head = self.head_at(work.id, feed, &before, keep)?;
@@ -285,6 +281,31 @@ impl Txn<'_> {
         let dropped = before.head.next - keep;
         work.counts.entries = work.counts.entries.saturating_sub(dropped);
         Ok(())
+    }
+}
+
+impl Txn<'_> {
+    /// Takes the entries of the segment that ends at `next` out of a feed, as far as they stand at
+    /// or above `keep`; the place up to which entries are left.
+    pub(crate) fn leave_segment(
+        &mut self,
+        work: &mut Work,
+        feed: u32,
+        next: u64,
+        keep: u64,
+    ) -> Result<u64> {
+        let segment =
+            self.segment(feed, next.saturating_sub(1))?
+                .ok_or(crate::error::Error::Corrupt {
+                    table: Table::Sealed.name(),
+                })?;
+        let device = work.feed(self, feed)?.device;
+        let dropped = dropped_entries(&segment, work.id, device, keep)?;
+        for (seq, id, body) in dropped.iter().rev() {
+            work.leave(self, Place { feed, seq: *seq }, id, body.as_deref())?;
+        }
+        self.cut_segment(feed, &segment, keep)?;
+        Ok(segment.first.max(keep))
     }
 }
 
@@ -344,7 +365,12 @@ impl<'v, S: Source> IdCache<'v, S> {
     }
 
     fn id(&mut self, seq: u64) -> Result<Option<EntryId>> {
-        if seq >= self.row.head.next {
+        if let Some(tail) = self.row.tail.map(|tail| tail.facts)
+            && seq.checked_add(1) == Some(tail.start)
+        {
+            return Ok(Some(tail.backlink));
+        }
+        if !self.row.holds(seq) {
             return Ok(None);
         }
         if seq < self.first || seq - self.first >= self.ids.len() as u64 {

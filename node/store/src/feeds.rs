@@ -7,14 +7,14 @@ use proto::{
     body::Body,
     keys::DeviceKey,
     limits::{ADMISSIONS_PER_INVITER_MAX, DEVICES_PER_IDENTITY_MAX, FEEDS_PER_SPACE_MAX},
-    verify::{FeedFacts, Reject, VerifiedRun, verify_body},
+    verify::{FeedFacts, Reject, TailFacts, VerifiedItem, VerifiedRun, verify_body},
 };
 
 use crate::{
     ends::Doubt,
     error::{Error, ImportError, Result},
     keys::{ItemKey, ItemValue, Key, Place, u32_at},
-    project::{Entering, NewEntry, edge_key, known_body, link_key, place_key},
+    project::{Entering, NewEntry, edge_key, known_body, link_key, order_in_time, place_key},
     roles::Role,
     rows::FeedRow,
     serve::facts_of,
@@ -61,8 +61,19 @@ pub enum Filled {
     NotMissing,
 }
 
+/// Entries of one feed that come in together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Coming {
+    pub(crate) feed: u32,
+    pub(crate) start: u64,
+    /// Order of the entry before.
+    pub(crate) floor: u64,
+    /// Order of the entry above the gap that they fill.
+    pub(crate) ceiling: Option<u64>,
+}
+
 /// What waits until the rows of a change are on disk: effects on other entries and feeds.
-enum After {
+pub(crate) enum After {
     Retract {
         target: EntryId,
         author: Option<IdentityId>,
@@ -103,12 +114,47 @@ impl Txn<'_> {
         if run.start() == 0 {
             self.check_room(&work, &run)?;
         }
+        if let (Some(feed), Some(tail)) = (feed, facts.tail.filter(|t| run.head().next >= t.start))
+        {
+            return self.import_into_tail(work, feed, &tail, run, now);
+        }
         let (entries, ended) = self.take_in(work, feed, &run)?;
         Ok(Imported {
             device,
             entries,
             ended,
         })
+    }
+
+    /// Keeps a run that reaches what is held above a gap: first what closes the gap, then the rest.
+    fn import_into_tail(
+        &mut self,
+        mut work: Work,
+        feed: u32,
+        tail: &TailFacts,
+        run: VerifiedRun,
+        now: Millis,
+    ) -> Result<Imported, ImportError> {
+        let (space, device) = (work.id, run.device());
+        let row = work.feed(self, feed)?.clone();
+        let Some(below) = self.below_tail((space, feed, &row), &run, tail)? else {
+            // What is held from the first entry on counts.
+            self.drop_tail(&mut work, feed)?;
+            work.finish(self)?;
+            return self.import(space, run, now);
+        };
+        let (entries, ended) = self.take_in(work, Some(feed), &below)?;
+        let mut imported = Imported {
+            device,
+            entries,
+            ended,
+        };
+        if imported.ended.is_empty() {
+            let rest = self.import(space, run, now)?;
+            imported.entries.extend(rest.entries);
+            imported.ended.extend(rest.ended);
+        }
+        Ok(imported)
     }
 
     /// Drops the entries that are held already; `None` where all are.
@@ -213,8 +259,11 @@ impl Txn<'_> {
             Some(feed) => feed,
             None => self.add_feed(&mut work, run.device())?,
         };
-        let head = work.feed(self, feed)?.head;
-        self.append_segments(feed, &head, run)?;
+        let (head, tail, last_order) = {
+            let row = work.feed(self, feed)?;
+            (row.head, row.tail, row.last_order)
+        };
+        self.append_segments(feed, &head, run, tail.is_some())?;
         let row = work.feed_mut(self, feed)?;
         row.head = run.head();
         if head.next == 0 {
@@ -227,22 +276,65 @@ impl Txn<'_> {
         if head.next == 0 && self.find_revocation(&mut work, feed)? {
             after.push(After::Ends(feed));
         }
-        let mut entries = Vec::with_capacity(run.items().len());
-        for (seq, item) in (run.start()..).zip(run.items()) {
-            let entering = Entering {
-                place: Place { feed, seq },
-                id: item.id,
-                created: item.created,
-                body: run.body_bytes(item),
-                order: None,
-                item: None,
-            };
-            entries.push(self.take_one(&mut work, &entering, &mut after)?);
+        let coming = Coming {
+            feed,
+            start: run.start(),
+            floor: last_order,
+            ceiling: tail.map(|tail| tail.first_order),
+        };
+        let items = run.items().iter();
+        let items = items.map(|item| (item, run.body_bytes(item)));
+        let (mut entries, _) = self.enter_all(&mut work, coming, items, &mut after)?;
+        if tail.is_some() {
+            self.put_gap(&mut work, feed)?;
         }
         work.flush(self)?;
         let ended = self.run_after(&mut work, after, &mut entries)?;
+        if tail.is_some() && ended.is_empty() {
+            match self.join(&mut work, feed) {
+                // What lacked a signature is gone; what came from below stands.
+                Ok(()) | Err(ImportError::Reject(_)) => {}
+                Err(ImportError::Store(error)) => return Err(error),
+            }
+        }
         work.finish(self)?;
         Ok((entries, ended))
+    }
+
+    /// Enters entries in order. Where there is a ceiling, none sorts above it. Also gives the order
+    /// of the first.
+    pub(crate) fn enter_all<'r>(
+        &mut self,
+        work: &mut Work,
+        coming: Coming,
+        items: impl Iterator<Item = (&'r VerifiedItem, Option<&'r [u8]>)>,
+        after: &mut Vec<After>,
+    ) -> Result<(Vec<NewEntry>, u64)> {
+        let mut entries = Vec::with_capacity(items.size_hint().0);
+        let mut last = coming.floor;
+        let mut first = None;
+        for (seq, (item, body)) in (coming.start..).zip(items) {
+            let order = coming.ceiling.map(|ceiling| {
+                let order = order_in_time(item.created, work.now);
+                order.max(last).min(ceiling)
+            });
+            last = order.unwrap_or(last);
+            first = first.or(order);
+            let place = Place {
+                feed: coming.feed,
+                seq,
+            };
+            let entering = Entering {
+                place,
+                id: item.id,
+                created: item.created,
+                body,
+                order,
+                item: None,
+            };
+            entries.push(self.take_one(work, &entering, after)?);
+        }
+        Ok((entries, first.unwrap_or(coming.floor)))
     }
 
     fn add_feed(&mut self, work: &mut Work, device: DeviceId) -> Result<u32> {
@@ -292,7 +384,7 @@ impl Txn<'_> {
         Ok(new)
     }
 
-    fn run_after(
+    pub(crate) fn run_after(
         &mut self,
         work: &mut Work,
         after: Vec<After>,

@@ -50,6 +50,7 @@ pub mod sim;
 mod spaces;
 mod store;
 mod tables;
+mod tail;
 mod topics;
 mod tree;
 mod txn;

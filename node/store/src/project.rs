@@ -64,7 +64,7 @@ pub(crate) fn is_doubtful(created: Millis, received: u64) -> bool {
 
 /// Where an entry sorts in time: its author's claim, but never after it came here. A claim that
 /// can't be right counts for nothing.
-fn order_in_time(created: Millis, received: u64) -> u64 {
+pub(crate) fn order_in_time(created: Millis, received: u64) -> u64 {
     if is_doubtful(created, received) {
         received.min(ORDER_MAX)
     } else {

@@ -4,7 +4,7 @@ use proto::{
     DeviceId, EntryId, IdentityId, Millis, SpaceId,
     entry::Head,
     space::SpaceKind,
-    verify::{ForkPoint, LastGood},
+    verify::{ForkPoint, LastGood, TailFacts},
     wire::{Reader, WireError, put_prefixed, put_varint},
 };
 
@@ -163,6 +163,16 @@ impl Row for Counts {
     }
 }
 
+/// What is held of a feed above a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TailRow {
+    pub(crate) facts: TailFacts,
+    /// Orders of its first and its last entry: what fills the gap sorts before the one, what comes
+    /// above after the other.
+    pub(crate) first_order: u64,
+    pub(crate) last_order: u64,
+}
+
 /// A feed's head and what ended it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FeedRow {
@@ -173,7 +183,8 @@ pub(crate) struct FeedRow {
     /// The last author known, also when nothing is held any more: whose revocation counts.
     pub(crate) owner: Option<IdentityId>,
     pub(crate) head: Head,
-    /// Order of the newest entry: later ones don't sort before it.
+    pub(crate) tail: Option<TailRow>,
+    /// Order of the newest entry below any gap: later ones don't sort before it.
     pub(crate) last_order: u64,
     pub(crate) fork: Option<ForkPoint>,
     /// The revocation in force and who signed it.
@@ -190,18 +201,40 @@ impl FeedRow {
             author: None,
             owner: None,
             head: Head::EMPTY,
+            tail: None,
             last_order: 0,
             fork: None,
             revoked: None,
             holes: 0,
         }
     }
+
+    /// Place behind the last entry that is held without a gap from `seq` on; `None` where that
+    /// entry isn't held.
+    pub(crate) fn end_above(&self, seq: u64) -> Option<u64> {
+        if seq < self.head.next {
+            return Some(self.head.next);
+        }
+        let tail = self.tail?.facts;
+        (tail.start <= seq && seq < tail.next).then_some(tail.next)
+    }
+
+    pub(crate) fn holds(&self, seq: u64) -> bool {
+        self.end_above(seq).is_some()
+    }
+
+    /// Entries held.
+    pub(crate) fn entries(&self) -> u64 {
+        let above = self
+            .tail
+            .map_or(0, |tail| tail.facts.next.saturating_sub(tail.facts.start));
+        self.head.next.saturating_add(above)
+    }
 }
 
 impl Row for FeedRow {
     const TABLE: Table = Table::Feeds;
 
-    /// A tail above a gap has its place in the layout: a flag that is 0 as long as none is kept.
     fn put(&self, out: &mut Vec<u8>) {
         put_varint(out, u64::from(self.space));
         out.extend_from_slice(&self.device.0);
@@ -213,7 +246,17 @@ impl Row for FeedRow {
         put_varint(out, self.head.next);
         out.extend_from_slice(&self.head.top.0);
         put_varint(out, self.head.since_checkpoint);
-        out.push(0);
+        put_option(out, self.tail.as_ref(), |out, tail| {
+            put_varint(out, tail.facts.start);
+            out.extend_from_slice(&tail.facts.backlink.0);
+            put_varint(out, tail.facts.next);
+            out.extend_from_slice(&tail.facts.top.0);
+            put_option(out, tail.facts.since_checkpoint.as_ref(), |out, since| {
+                put_varint(out, *since);
+            });
+            put_varint(out, tail.first_order);
+            put_varint(out, tail.last_order);
+        });
         put_varint(out, self.last_order);
         put_option(out, self.fork.as_ref(), |out, fork| {
             put_varint(out, fork.seq);
@@ -237,15 +280,27 @@ impl Row for FeedRow {
             top: EntryId(reader.id()?),
             since_checkpoint: reader.varint()?,
         };
-        if reader.flag("tail")? {
-            return Err(WireError::Value("tail"));
-        }
+        let tail = read_option(reader, |reader| {
+            let facts = TailFacts {
+                start: reader.varint()?,
+                backlink: EntryId(reader.id()?),
+                next: reader.varint()?,
+                top: EntryId(reader.id()?),
+                since_checkpoint: read_option(reader, |reader| reader.varint())?,
+            };
+            Ok(TailRow {
+                facts,
+                first_order: reader.varint()?,
+                last_order: reader.varint()?,
+            })
+        })?;
         Ok(Self {
             space,
             device,
             author,
             owner,
             head,
+            tail,
             last_order: reader.varint()?,
             fork: read_option(reader, |reader| {
                 Ok(ForkPoint {
@@ -377,13 +432,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn feeds_decode_to_what_was_encoded(space: u32, device in id(), author in proptest::option::of(id()), next: u64, top in id(), fork in proptest::option::of(good()), revoked in proptest::option::of((id(), good())), holes: u32) {
+        fn feeds_decode_to_what_was_encoded(space: u32, device in id(), author in proptest::option::of(id()), next: u64, top in id(), above in proptest::option::of((any::<u64>(), proptest::option::of(any::<u64>()))), fork in proptest::option::of(good()), revoked in proptest::option::of((id(), good())), holes: u32) {
             same(&FeedRow {
                 space,
                 device: DeviceId(device),
                 author: author.map(IdentityId),
                 owner: author.map(IdentityId),
                 head: Head { next, top: EntryId(top), since_checkpoint: next / 2 },
+                tail: above.map(|(start, since_checkpoint)| TailRow {
+                    facts: TailFacts { start, backlink: EntryId(top), next, top: EntryId(top), since_checkpoint },
+                    first_order: next / 5,
+                    last_order: next / 4,
+                }),
                 last_order: next / 3,
                 fork: fork.map(|(seq, id)| ForkPoint { seq, backlink: EntryId(id) }),
                 revoked: revoked.map(|(identity, (seq, id))| (IdentityId(identity), LastGood { seq, id: EntryId(id) })),

@@ -13,7 +13,9 @@ use proto::{
     EntryId, Millis, SpaceId,
     entry::{Head, Header},
     keys::Signature,
+    limits::CHECKPOINT_ENTRIES,
     run::{BodyPart, Item, Run},
+    verify::{VerifiedItem, VerifiedTail, unsigned_checkpoint},
     wire::{Reader, zigzag},
 };
 
@@ -119,7 +121,8 @@ impl<S: Source> View<S> {
         mut visit: impl FnMut(EntryId, &Header, &BodyPart<'_>, Option<&Signature>) -> Result<bool>,
     ) -> Result<()> {
         let mut next = from;
-        while next < row.head.next {
+        let end = row.end_above(from).unwrap_or(from);
+        while next < end {
             let segment = self.segment(feed, next)?.ok_or_else(damaged)?;
             let run = segment.run()?;
             if next >= run.end() {
@@ -150,7 +153,7 @@ impl<S: Source> View<S> {
         row: &FeedRow,
         seq: u64,
     ) -> Result<Option<Loaded>> {
-        if seq >= row.head.next {
+        if !row.holds(seq) {
             return Ok(None);
         }
         let mut loaded = None;
@@ -165,7 +168,7 @@ impl<S: Source> View<S> {
         Ok(loaded)
     }
 
-    /// The id of a held entry; `None` above the head.
+    /// The id of a held entry; `None` in a gap and above the last one.
     pub(crate) fn id_of(
         &self,
         space: SpaceId,
@@ -215,7 +218,7 @@ impl<S: Source> View<S> {
         let mut wanted = places
             .iter()
             .copied()
-            .filter(|place| place.seq < row.head.next)
+            .filter(|place| row.holds(place.seq))
             .peekable();
         while let Some(place) = wanted.peek().copied() {
             let segment = self.segment(feed, place.seq)?.ok_or_else(damaged)?;
@@ -235,6 +238,17 @@ impl<S: Source> View<S> {
             }
         }
         Ok(())
+    }
+}
+
+fn item_of<'b>(entry: &VerifiedItem, body: Option<&'b [u8]>) -> Item<'b> {
+    let absent = BodyPart::Absent {
+        len: entry.body_len,
+        hash: entry.body_hash,
+    };
+    Item {
+        created: entry.created,
+        body: body.map_or(absent, BodyPart::Present),
     }
 }
 
@@ -313,15 +327,21 @@ const fn varint_len(value: u64) -> usize {
 }
 
 impl Txn<'_> {
-    /// Appends a run that continues the feed at `head`.
+    /// Appends a run that continues the feed at `head`. Below a gap the segment that grows lies
+    /// among the full ones, because the one above it grows too.
     pub(crate) fn append_segments(
         &mut self,
         feed: u32,
         head: &Head,
         run: &proto::verify::VerifiedRun,
+        gap: bool,
     ) -> Result<()> {
         let key = feed.to_be_bytes();
-        let open = crate::tables::Source::with(&self.0, Table::Open, &key, |bytes| bytes.to_vec())?;
+        let open = if gap {
+            self.take_sealed(feed, head.next)?
+        } else {
+            crate::tables::Source::with(&self.0, Table::Open, &key, |bytes| bytes.to_vec())?
+        };
         let open = open.unwrap_or_default();
         let mut packer = if open.is_empty() {
             Packer::new(feed, head.next, head.top)
@@ -349,22 +369,78 @@ impl Txn<'_> {
         let mut top = head.top;
         let mut signatures = run.signatures().iter().copied().peekable();
         for (seq, entry) in (head.next..).zip(run.items()) {
-            let body = match run.body_bytes(entry) {
-                Some(bytes) => BodyPart::Present(bytes),
-                None => BodyPart::Absent {
-                    len: entry.body_len,
-                    hash: entry.body_hash,
-                },
-            };
-            let item = Item {
-                created: entry.created,
-                body,
-            };
+            let item = item_of(entry, run.body_bytes(entry));
             let signature = signatures.next_if(|(at, _)| *at == seq).map(|(_, s)| s);
             packer.push(self, top, item, signature)?;
             top = entry.id;
         }
-        self.put(Table::Open, &key, &packer.run.encode())
+        if gap {
+            let key = sealed_key(feed, packer.run.start);
+            self.put(Table::Sealed, key.as_slice(), &packer.run.encode())
+        } else {
+            self.put(Table::Open, &key, &packer.run.encode())
+        }
+    }
+
+    /// Takes the last segment below `next` out of the full ones.
+    fn take_sealed(&mut self, feed: u32, next: u64) -> Result<Option<Vec<u8>>> {
+        let Some(last) = next.checked_sub(1) else {
+            return Ok(None);
+        };
+        let segment = self.segment(feed, last)?.ok_or_else(damaged)?;
+        self.remove(Table::Sealed, sealed_key(feed, segment.first).as_slice())?;
+        Ok(Some(segment.bytes))
+    }
+
+    /// Puts the segment that grows among the full ones: another one will grow above a gap.
+    pub(crate) fn seal_open_segment(&mut self, feed: u32) -> Result<()> {
+        let key = feed.to_be_bytes();
+        let open = crate::tables::Source::with(&self.0, Table::Open, &key, |bytes| bytes.to_vec())?;
+        let Some(open) = open else {
+            return Ok(());
+        };
+        self.remove(Table::Open, &key)?;
+        let key = sealed_key(feed, first_of(&open)?);
+        self.put(Table::Sealed, key.as_slice(), &open)
+    }
+
+    /// Writes entries above a gap: what continues them or begins them into the segment that grows,
+    /// what lies below them into segments of their own.
+    pub(crate) fn put_tail(&mut self, feed: u32, tail: &VerifiedTail, above: bool) -> Result<()> {
+        let key = feed.to_be_bytes();
+        let open = if above {
+            crate::tables::Source::with(&self.0, Table::Open, &key, |bytes| bytes.to_vec())?
+        } else {
+            None
+        };
+        let open = open.unwrap_or_default();
+        let mut packer = if open.is_empty() {
+            Packer::new(feed, tail.start(), tail.backlink())
+        } else {
+            let run = Run::decode(&open).map_err(|_| damaged())?;
+            let before = run.items.last().map_or(Millis::ZERO, |item| item.created);
+            Packer {
+                feed,
+                bytes: open.len(),
+                run,
+                before,
+            }
+        };
+        let mut top = tail.backlink();
+        let mut signatures = tail.signatures().iter().copied().peekable();
+        for (seq, entry) in (tail.start()..).zip(tail.items()) {
+            let item = item_of(entry, tail.body_bytes(entry));
+            let signature = signatures.next_if(|(at, _)| *at == seq).map(|(_, s)| s);
+            packer.push(self, top, item, signature)?;
+            top = entry.id;
+        }
+        let bytes = packer.run.encode();
+        if above {
+            self.put(Table::Open, &key, &bytes)
+        } else {
+            let key = sealed_key(feed, packer.run.start);
+            self.put(Table::Sealed, key.as_slice(), &bytes)
+        }
     }
 
     /// Replaces the body of one entry in its segment. A segment that outgrows its page is split.
@@ -457,39 +533,18 @@ impl Txn<'_> {
         let Some(last) = keep.checked_sub(1) else {
             return Ok(Head::EMPTY);
         };
-        // Below the last entry only checkpoints are signed.
+        // Every 256th entry is a checkpoint, whatever the bytes are.
+        let block = last / CHECKPOINT_ENTRIES * CHECKPOINT_ENTRIES;
         let mut top = None;
         let mut since_checkpoint = 0;
-        let mut segment_last = last;
-        loop {
-            let segment = self.segment(feed, segment_last)?.ok_or_else(damaged)?;
-            let run = segment.run()?;
-            if top.is_none() {
-                top = run
-                    .headers(space, row.device)
-                    .find(|(_, header)| header.seq == last)
-                    .map(|(id, _)| id);
+        self.visit_entries(feed, row, space, block, |id, header, _, _| {
+            let entry = [(header.seq, header.body_len, true)];
+            (_, since_checkpoint) = unsigned_checkpoint(since_checkpoint, entry);
+            if header.seq == last {
+                top = Some(id);
             }
-            let count = usize::try_from(segment_last - run.start + 1).unwrap_or(usize::MAX);
-            let checkpoint = run
-                .signatures
-                .iter()
-                .rev()
-                .map(|(index, _)| *index as usize)
-                .find(|index| *index < count);
-            let from = checkpoint.map_or(0, |index| index + 1);
-            since_checkpoint += run
-                .items
-                .get(from..count)
-                .unwrap_or_default()
-                .iter()
-                .map(|item| u64::from(item.body.len()))
-                .sum::<u64>();
-            match run.start.checked_sub(1) {
-                Some(before) if checkpoint.is_none() => segment_last = before,
-                _ => break,
-            }
-        }
+            Ok(header.seq < last)
+        })?;
         Ok(Head {
             next: keep,
             top: top.ok_or_else(damaged)?,

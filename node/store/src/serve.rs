@@ -4,10 +4,10 @@ use std::ops::Bound;
 
 use proto::{
     DeviceId, IdentityId, SpaceId,
-    frontier::{Frontier, Holes},
+    frontier::{Frontier, Holes, Tail},
     merkle::{BUCKET_FEEDS_MAX, Hash, Node, Prefix},
     run::{BodyPart, Item, Run},
-    session::{ServedRun, SpaceStore},
+    session::{ServedRun, ServedTail, SpaceStore},
     space::{Descriptor, Membership, SpaceContext, SpaceKind},
     verify::{FeedFacts, LastGood},
 };
@@ -105,7 +105,11 @@ impl<S: Source> View<S> {
             device: row.device,
             base: row.head.next,
             top: row.head.top,
-            tail: None,
+            tail: row.tail.map(|tail| Tail {
+                start: tail.facts.start,
+                end: tail.facts.next,
+                top: tail.facts.top,
+            }),
             fork: match revoked {
                 None => row.fork.map(|fork| fork.seq),
                 Some(_) => None,
@@ -211,9 +215,9 @@ impl<S: Source> View<S> {
         let Some((feed, row)) = self.find_feed(space, device)? else {
             return Ok(None);
         };
-        if from >= row.head.next {
+        let Some(limit) = row.end_above(from) else {
             return Ok(None);
-        }
+        };
         let Some(first) = self.segment(feed, from)? else {
             return Ok(None);
         };
@@ -225,7 +229,8 @@ impl<S: Source> View<S> {
                 .map_or(run.backlink, |(id, _)| id)
         };
         let mut segments = vec![first];
-        let cut = self.choose_end(feed, &row, from, &mut segments, (entries_max, bytes_max))?;
+        let bounds = (entries_max, bytes_max);
+        let cut = self.choose_end(feed, &row, (from, limit), &mut segments, bounds)?;
         let mut run = Run::new(from, backlink);
         for segment in &segments {
             let part = segment.run()?;
@@ -245,7 +250,7 @@ impl<S: Source> View<S> {
         &self,
         feed: u32,
         row: &FeedRow,
-        from: u64,
+        (from, limit): (u64, u64),
         segments: &mut Vec<Segment>,
         (entries_max, bytes_max): (usize, usize),
     ) -> Result<u64> {
@@ -272,7 +277,7 @@ impl<S: Source> View<S> {
                     end = seq + 1;
                 }
             }
-            if part.end() >= row.head.next {
+            if part.end() >= limit {
                 return Ok(end);
             }
             let next = part.end();
@@ -280,6 +285,61 @@ impl<S: Source> View<S> {
                 table: Table::Sealed.name(),
             })?);
         }
+    }
+
+    /// An encoded run of the entries just below `end`, or of the newest where that is `None`: none
+    /// below `from`, no more than `bytes_max` bytes of bodies and one entry, and no more than one
+    /// segment has. `None` where nothing of that is held, and for a feed that has ended.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn tail_run(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        (from, end): (u64, Option<u64>),
+        bytes_max: usize,
+    ) -> Result<Option<ServedTail>> {
+        let Some((feed, row)) = self.find_feed(space, device)? else {
+            return Ok(None);
+        };
+        let newest = row.tail.map_or(row.head.next, |tail| tail.facts.next);
+        let end = end.unwrap_or(newest);
+        let Some(last) = end.checked_sub(1).filter(|last| row.holds(*last)) else {
+            return Ok(None);
+        };
+        let ended = row.fork.is_some() || row.revoked.is_some();
+        let Some(segment) = self.segment(feed, last)?.filter(|_| !ended) else {
+            return Ok(None);
+        };
+        let part = segment.run()?;
+        let lowest = from.max(part.start).max(1);
+        let (mut start, mut bytes) = (end, 0_usize);
+        while start > lowest {
+            let at = usize::try_from(start - 1 - part.start).unwrap_or(usize::MAX);
+            bytes += part
+                .items
+                .get(at)
+                .map_or(0, |item| item.body.len() as usize);
+            if bytes > bytes_max && start < end {
+                break;
+            }
+            start -= 1;
+        }
+        let before = part
+            .headers(space, device)
+            .take_while(|(_, header)| header.seq < start)
+            .last();
+        let mut run = Run::new(start, before.map_or(part.backlink, |(id, _)| id));
+        copy_part(&mut run, &part, start, end);
+        if run.items.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(ServedTail {
+            start,
+            entries: run.items.len() as u64,
+            bytes: run.encode(),
+        }))
     }
 
     /// The proof of a known fork.
@@ -320,7 +380,7 @@ impl<S: Source> View<S> {
         let Some((feed, row)) = self.find_feed(space, device)? else {
             return Ok(None);
         };
-        if seq >= row.head.next {
+        if !row.holds(seq) {
             return Ok(None);
         }
         let Some(segment) = self.segment(feed, seq)? else {
@@ -342,6 +402,7 @@ pub(crate) fn facts_of(row: &FeedRow) -> FeedFacts {
     FeedFacts {
         device: row.device,
         head: row.head,
+        tail: row.tail.map(|tail| tail.facts),
         fork: match revoked {
             None => row.fork,
             Some(_) => None,
@@ -419,6 +480,16 @@ impl<S: Source> SpaceStore for View<S> {
             SERVED_ENTRIES_MAX,
             SERVED_BYTES_MAX,
         )
+    }
+
+    fn tail(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        range: (u64, Option<u64>),
+        bytes_max: usize,
+    ) -> Result<Option<ServedTail>> {
+        self.tail_run(space, device, range, bytes_max)
     }
 
     fn fork_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<Vec<u8>>> {

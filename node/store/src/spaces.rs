@@ -221,7 +221,7 @@ impl<S: Source> View<S> {
             if (depth, inviter) < (member.depth, member.inviter) {
                 (member.depth, member.inviter) = (depth, inviter);
             }
-            member.entries += feed.head.next;
+            member.entries += feed.entries();
             let facts = facts_of(&feed);
             member.devices.push(MemberDevice {
                 device: feed.device,
@@ -482,8 +482,9 @@ impl Txn<'_> {
     fn sweep_feed(&mut self, feed: u32, mut row: FeedRow, rows: usize) -> Result<usize> {
         let id = self.space_row(row.space)?.id;
         let mut done = 0;
-        while row.head.next > 0 && done < rows {
-            let Some(segment) = self.segment(feed, row.head.next - 1)? else {
+        while row.entries() > 0 && done < rows {
+            let end = row.tail.map_or(row.head.next, |tail| tail.facts.next);
+            let Some(segment) = self.segment(feed, end.saturating_sub(1))? else {
                 break;
             };
             let entries: Vec<(u64, EntryId)> = segment
@@ -503,12 +504,16 @@ impl Txn<'_> {
             }
             self.cut_segment(feed, &segment, segment.first)?;
             done += entries.len();
-            row.head.next = segment.first;
+            match &mut row.tail {
+                Some(tail) if segment.first > tail.facts.start => tail.facts.next = segment.first,
+                Some(_) => row.tail = None,
+                None => row.head.next = segment.first,
+            }
         }
         for table in [Table::Holes, Table::Gone] {
             done += self.remove_all(table, Key::new().u32(feed), rows.saturating_sub(done))?;
         }
-        if row.head.next == 0 && done < rows {
+        if row.entries() == 0 && done < rows {
             self.remove(Table::Forks, &feed.to_be_bytes())?;
             self.remove(Table::Feeds, &feed.to_be_bytes())?;
             return Ok(done + 1);
@@ -599,4 +604,5 @@ const BY_SPACE: &[Table] = &[
     Table::Edges,
     Table::Branches,
     Table::Acknowledged,
+    Table::Gaps,
 ];

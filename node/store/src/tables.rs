@@ -60,6 +60,8 @@ tables! {
     Open = "open-1",
     /// Feed u32, seq u64 of a body that is missing without a retract.
     Holes = "holes-1",
+    /// Space u32, feed u32 -> how many entries are missing below its newest.
+    Gaps = "gaps-1",
     /// Feed u32 -> the proof of its fork.
     Forks = "forks-1",
     /// Space u32, device 32, identity 32 -> the lowest revocation's body.

@@ -9,7 +9,7 @@
 use proto::{
     DeviceId, IdentityId, Millis, SpaceId,
     space::SpaceKind,
-    verify::{Reject, VerifiedRun},
+    verify::{Reject, VerifiedRun, VerifiedTail},
 };
 
 use crate::{
@@ -119,6 +119,34 @@ impl Txn<'_> {
         if is_new && new == bytes.len() {
             charge += FEED_BYTES;
         }
+        self.charge(contact, space, charge)?;
+        Ok(imported)
+    }
+
+    /// [`Self::import_tail`] of what a contact brought, charged to them.
+    ///
+    /// # Errors
+    /// As there, and [`Reject::OverQuota`].
+    pub fn import_tail_from(
+        &mut self,
+        contact: IdentityId,
+        space: SpaceId,
+        tail: VerifiedTail,
+        now: Millis,
+    ) -> Result<Imported, ImportError> {
+        self.check_room_of(contact, space)?;
+        let sizes: Vec<(u64, u64)> = (tail.start()..)
+            .zip(tail.items())
+            .map(|(seq, item)| (seq, tail.body_bytes(item).map_or(0, <[u8]>::len) as u64))
+            .collect();
+        let imported = self.import_tail(space, tail, now)?;
+        let new = |seq: u64| {
+            let first = imported.entries.first().map_or(u64::MAX, |entry| entry.seq);
+            let last = imported.entries.last().map_or(0, |entry| entry.seq);
+            (first..=last).contains(&seq)
+        };
+        let new = sizes.iter().filter(|(seq, _)| new(*seq));
+        let charge = new.map(|(_, bytes)| bytes + ENTRY_BYTES).sum();
         self.charge(contact, space, charge)?;
         Ok(imported)
     }

@@ -13,7 +13,6 @@ use crate::{
     entry::is_checkpoint,
     ids::{DeviceId, EntryId},
     keys::Signature,
-    limits::{CHECKPOINT_BYTES, CHECKPOINT_ENTRIES},
     run::{Linked, Run},
     space::SpaceContext,
 };
@@ -218,21 +217,16 @@ const fn check_open(facts: &FeedFacts) -> Result<(), Reject> {
 
 type Signatures = Vec<(u64, Signature)>;
 
-/// All signatures of a chunk have to hold; those of every 256th entry must be there. There are no
-/// more than checkpoints can be, so that checking them costs what its bytes are worth.
+/// All signatures of a chunk have to hold; those of every 256th entry must be there.
 fn check_chunk_signatures(
     device: DeviceId,
     run: &Run<'_>,
     links: &[Linked],
 ) -> Result<Signatures, Reject> {
-    let bytes: u64 = links.iter().map(|link| u64::from(link.body_len)).sum();
-    let by_count = run.items.len() as u64 / CHECKPOINT_ENTRIES;
-    let most = by_count + bytes / CHECKPOINT_BYTES + 3;
     let mut held = Vec::with_capacity(run.signatures.len());
     let mut signatures = run.signatures.iter().peekable();
     for (at, (seq, link)) in (run.start..).zip(links).enumerate() {
         match signatures.next_if(|(index, _)| *index as usize == at) {
-            Some(_) if held.len() as u64 >= most => return Err(Reject::StraySignature { seq }),
             Some((_, signature)) => {
                 check_signature(device, seq, link.id, signature)?;
                 held.push((seq, *signature));

@@ -93,6 +93,32 @@ impl VerifiedRun {
         Body::decode(self.body_bytes(item)?).ok()
     }
 
+    /// The same run without its entries from `end` on, where `head` is what is known before it. Its
+    /// last entry may then be unsigned: who keeps it must know from elsewhere that it holds. `None`
+    /// where nothing would be left.
+    #[must_use]
+    pub fn until(mut self, head: &Head, end: u64) -> Option<Self> {
+        let keep = usize::try_from(end.checked_sub(self.start)?).ok()?;
+        self.items.truncate(keep);
+        self.signatures.retain(|(seq, _)| *seq < end);
+        let before = (self.start == head.next && self.backlink == head.top).then_some(*head)?;
+        self.head = self
+            .items
+            .iter()
+            .fold(before, |head, item| head.after(item.id, item.body_len));
+        (!self.items.is_empty()).then_some(self)
+    }
+
+    /// Id of the entry at a place inside it or just below it.
+    #[must_use]
+    pub fn id(&self, seq: u64) -> Option<EntryId> {
+        if seq.checked_add(1) == Some(self.start) {
+            return Some(self.backlink);
+        }
+        let at = usize::try_from(seq.checked_sub(self.start)?).ok()?;
+        self.items.get(at).map(|item| item.id)
+    }
+
     /// The same run without its first entries, which are known already. `None` where `head` isn't
     /// on this chain or nothing would be left.
     #[must_use]

@@ -18,5 +18,6 @@ mod reclaim;
 mod records;
 mod retracts;
 mod support;
+mod tail;
 mod usage;
 mod writer;

@@ -297,7 +297,7 @@ fn take(txn: &mut Txn<'_>, space: SpaceId, device: DeviceId, run: &[u8], now: u6
             assert!(held.revoked.is_some() || held.base <= seq);
             true
         }
-        Err(_) => false,
+        Ok(Outcome::ContinuesTail(_)) | Err(_) => false,
     }
 }
 

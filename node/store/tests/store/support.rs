@@ -264,7 +264,7 @@ pub fn take_all(store: &Store, space: SpaceId, device: DeviceId, runs: Vec<Vec<u
             let facts = txn.facts(space, device)?;
             match verify_run(&context, &facts, run).unwrap() {
                 Outcome::Continues(run) => drop(txn.import(space, run, Millis(now)).unwrap()),
-                Outcome::Overlaps(_) => panic!("an overlap"),
+                other => panic!("{other:?}"),
             }
         }
         Ok(())
@@ -306,6 +306,13 @@ pub fn take(
             settle(write(store, move |txn| Ok(txn.import(space, run, Millis(now)))).unwrap())
                 .map(Took::Imported)
         }
+        Outcome::ContinuesTail(tail) => settle(
+            write(store, move |txn| {
+                Ok(txn.import_tail(space, tail, Millis(now)))
+            })
+            .unwrap(),
+        )
+        .map(Took::Imported),
         Outcome::Overlaps(overlap) => {
             settle(write(store, move |txn| Ok(txn.compare(space, &overlap))).unwrap())
                 .map(|_| Took::Compared)
