@@ -59,6 +59,8 @@ impl Oracle {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct FeedContents {
     pub(super) entries: Vec<(EntryId, Option<Vec<u8>>)>,
+    /// Entries above a gap: from where to where.
+    pub(super) tail: Option<(u64, u64)>,
     pub(super) fork: Option<u64>,
     pub(super) revoked: Option<u64>,
 }
@@ -79,6 +81,7 @@ pub(super) fn contents<S: SpaceStore>(store: &S, space: SpaceId) -> Result<Conte
         for frontier in frontiers {
             let mut feed = FeedContents {
                 entries: Vec::new(),
+                tail: frontier.tail.map(|tail| (tail.start, tail.end)),
                 fork: frontier.fork,
                 revoked: frontier.revoked,
             };
@@ -147,6 +150,7 @@ impl<S: NodeStore> World<S> {
                     Control::Node { channel, .. }
                     | Control::Frontiers { channel, .. }
                     | Control::Want { channel, .. }
+                    | Control::WantTails { channel, .. }
                     | Control::WantBodies { channel, .. },
                 ) => Some(channel),
                 Ok(

@@ -143,13 +143,19 @@ impl<S: NodeStore> World<S> {
     fn start(&mut self, ends: [usize; 2], s: usize, exporter: [u8; 32]) -> Option<Side> {
         let peer = self.peer(ends[1 - s]);
         let seed = self.rng.seed();
+        // One side may know that the link is slow, or neither.
+        let class = if self.rng.chance(250) {
+            LinkClass::Slow
+        } else {
+            LinkClass::Fast
+        };
         let node = &self.nodes[ends[s]];
         let audience = self.well(ends[s], node.store.audience(&peer))?;
         let start = Start {
             dialer: s == 0,
             exporter,
             seed,
-            class: LinkClass::Fast,
+            class,
             device: node.person.device.id(),
             clearances: audience.clearances,
             agreed: audience.agreed,

@@ -230,6 +230,23 @@ impl State {
                     ended: Vec::new(),
                 }
             }
+            Output::ImportTail { space, tail } => {
+                let (device, start) = (tail.device(), tail.start());
+                let count = tail.items().len() as u64;
+                let refused = match self.memory.chain(space) {
+                    Some(_) => self.memory.import_tail(space, tail).err(),
+                    None => Some(Reject::NotCommon),
+                };
+                let new = refused.is_none().then_some((start, count));
+                Stored::Feed {
+                    space,
+                    device,
+                    bytes: 0,
+                    refused,
+                    new,
+                    ended: Vec::new(),
+                }
+            }
             Output::Compare { space, overlap } => {
                 if self.memory.chain(space).is_none() {
                     return refused(space, overlap.device(), Some(Reject::NotCommon));
