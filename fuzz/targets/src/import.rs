@@ -13,8 +13,8 @@ use proto::{
     limits::CHECKPOINT_BYTES,
     run::{BodyPart, Item, Run},
     verify::{
-        Comparison, FeedFacts, ForkPoint, LastGood, Outcome, Overlap, VerifiedRun, verify_body,
-        verify_fork, verify_run, verify_tail_chunk,
+        Comparison, FeedFacts, ForkPoint, LastGood, Outcome, Overlap, TailFacts, VerifiedRun,
+        verify_body, verify_fork, verify_run, verify_tail_chunk,
     },
 };
 
@@ -193,6 +193,7 @@ impl Story {
         match verify_run(&self.world.space, &self.facts, bytes) {
             Ok(Outcome::Continues(run)) => self.continues(&run),
             Ok(Outcome::Overlaps(overlap)) => self.overlaps(&overlap),
+            Ok(Outcome::ContinuesTail(_)) => panic!("there is no tail"),
             Err(reject) => {
                 let _ = (reject.name(), reject.to_string());
                 let ends = self.facts.fork.is_some() || self.facts.revoked.is_some();
@@ -312,18 +313,38 @@ impl Story {
         let forged = forge_run(script, &mut run);
         let mut bytes = run.encode();
         let forged = forge_bytes(script, &mut bytes) || forged;
-        let device = self.facts.device;
-        match verify_tail_chunk(&self.world.space, device, above, &bytes) {
-            Ok(below) => {
+        // Either the newest entries, which have to be signed, or what lies below a tail.
+        let newest = script.byte() < 64;
+        let facts = FeedFacts {
+            head: self.main.head(self.known.max(1)),
+            tail: (!newest).then_some(TailFacts {
+                start: end as u64,
+                backlink: above,
+                next: end as u64 + 1,
+                top: above,
+                since_checkpoint: None,
+            }),
+            fork: None,
+            revoked: None,
+            ..self.facts
+        };
+        match verify_tail_chunk(&self.world.space, &facts, bytes.clone()) {
+            Ok(tail) => {
                 let run = Run::decode(&bytes).unwrap_or_else(|error| panic!("{error}"));
-                assert!(run.start > 0 && run.backlink == below && self.holds(below));
-                for link in run.links(self.world.space.id, device) {
+                assert!(tail.start() > 0 && (tail.start(), tail.end()) == (run.start, run.end()));
+                assert!(tail.backlink() == run.backlink && (!newest || tail.is_signed()));
+                for (link, item) in run
+                    .links(self.world.space.id, facts.device)
+                    .zip(tail.items())
+                {
                     assert!(self.holds(link.id), "an entry that nobody signed");
+                    assert_eq!(link.id, item.id);
                 }
             }
             Err(reject) => {
-                let honest =
-                    !forged && start > 0 && feed.0.get(end - 1).is_some_and(|e| e.id == above);
+                let honest = !forged
+                    && start > 0
+                    && (newest || feed.0.get(end - 1).is_some_and(|e| e.id == above));
                 let good = feed.0[start..end].iter().all(|entry| {
                     verify_body(&self.world.space, &entry.header, &entry.body).is_ok()
                 });

@@ -179,7 +179,6 @@ fn verified(context: &SpaceContext, authors: &[Author]) -> Vec<VerifiedRun> {
         for run in &author.runs {
             let facts = FeedFacts {
                 head: *heads.get(&n).unwrap_or(&Head::EMPTY),
-                tail: None,
                 ..FeedFacts::unknown(author.key.id())
             };
             match verify_run(context, &facts, run.clone()).unwrap() {
@@ -187,7 +186,7 @@ fn verified(context: &SpaceContext, authors: &[Author]) -> Vec<VerifiedRun> {
                     heads.insert(n, run.head());
                     out.push(run);
                 }
-                Outcome::Overlaps(_) => unreachable!(),
+                Outcome::Overlaps(_) | Outcome::ContinuesTail(_) => unreachable!(),
             }
         }
     }
