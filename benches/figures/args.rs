@@ -9,6 +9,7 @@ Parts (all when none is named):
   floor       the database alone: inserting the bytes of the entries
   catch-up    a full node fills an empty one, beside the bare floor
   catch-up-many  the same with many more entries
+  writing     own posts, alone and from many writers at once
   live        from the answer at one node to the event at another, and over a third
   meeting     bytes of a meeting with nothing new
   page        a thread's page at a node that holds many entries, and its start
@@ -21,6 +22,7 @@ Sizes:
   --many N       entries where very many are held (1000000)
   --runs N       catch-ups, each into a new node; the median is shown (3)
   --many-runs N  the same with very many entries (1)
+  --posts N      posts from many writers (20000)
   --samples N    live entries, one after the other (300)
   --requests N   requests of a page (200)
   --idle-s N     seconds of idleness (30)
@@ -36,6 +38,7 @@ pub(crate) enum Part {
     Floor,
     CatchUp,
     CatchUpMany,
+    Writing,
     Live,
     Meeting,
     Page,
@@ -45,10 +48,11 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Floor,
         Self::CatchUp,
         Self::CatchUpMany,
+        Self::Writing,
         Self::Live,
         Self::Meeting,
         Self::Page,
@@ -62,6 +66,7 @@ impl Part {
             Self::Floor => "floor",
             Self::CatchUp => "catch-up",
             Self::CatchUpMany => "catch-up-many",
+            Self::Writing => "writing",
             Self::Live => "live",
             Self::Meeting => "meeting",
             Self::Page => "page",
@@ -79,6 +84,7 @@ pub(crate) struct Args {
     pub(crate) many: usize,
     pub(crate) many_runs: usize,
     pub(crate) runs: usize,
+    pub(crate) posts: usize,
     pub(crate) samples: usize,
     pub(crate) requests: usize,
     pub(crate) idle_s: u64,
@@ -99,6 +105,7 @@ impl Args {
             many: 1_000_000,
             many_runs: 1,
             runs: 3,
+            posts: 20_000,
             samples: 300,
             requests: 200,
             idle_s: 30,
@@ -149,6 +156,7 @@ impl Args {
             "many" => self.many = number()?,
             "many-runs" => self.many_runs = number()?,
             "runs" => self.runs = number()?,
+            "posts" => self.posts = number()?,
             "samples" => self.samples = number()?,
             "requests" => self.requests = number()?,
             "idle-s" => self.idle_s = number()? as u64,

@@ -79,6 +79,15 @@ impl Kept {
         self.exchange("GET", path, "", "")
     }
 
+    pub(crate) fn post(&mut self, path: &str, body: &serde_json::Value) -> Page {
+        let body = body.to_string();
+        let head = format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        self.exchange("POST", path, &head, &body)
+    }
+
     fn exchange(&mut self, method: &str, path: &str, head: &str, body: &str) -> Page {
         let (host, credential) = (&self.host, &self.credential);
         let request =

@@ -29,6 +29,7 @@ mod page;
 mod process;
 mod real_input;
 mod table;
+mod writing;
 
 /// The nodes and the API as the whole-system tests use them.
 #[allow(dead_code, unused_imports)]
@@ -76,6 +77,7 @@ fn run(part: Part, args: &Args, table: &mut Table) {
         Part::Floor => floor::run(args, table),
         Part::CatchUp => catch_up::run(args.entries, args.runs, table),
         Part::CatchUpMany => catch_up::run(args.many, args.many_runs, table),
+        Part::Writing => writing::run(args, table),
         Part::Live => live::run(args, table),
         Part::Meeting => meeting::run(args, table),
         Part::Page => page::run(args, table),

@@ -13,6 +13,7 @@
 
 mod adding;
 mod api;
+mod batches;
 mod clock;
 mod config;
 mod error;

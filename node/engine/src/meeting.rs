@@ -1,13 +1,12 @@
 //! One meeting: drives a [`Session`] between a connection, the store and the pair's gossip topic.
 //!
-//! Everything that the session wants stored goes to the writer in one batch at a time; while a
-//! batch is on its way to the disk the session checks the next. Other meetings hear of what came
+//! Everything that the session wants stored goes to the writer in batches; while one is on its way
+//! to the disk the session checks the next. Other meetings hear of what came
 //! in through [`Notices`], which coalesce, so a slow peer costs a set of feed numbers and no queue.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,7 +23,7 @@ use links::{
 use proto::{
     DeviceId, EndpointId, IdentityId, SpaceId,
     frame::{Hint, LinkClass},
-    limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
+    limits::BATCH_ENTRIES_MAX,
     session::{Fatal, Fetch, Lane, Output, Progress, Session, SpaceStore, Start},
     space::SpaceKind,
 };
@@ -32,6 +31,7 @@ use store::Snapshot;
 use tokio::sync::Notify;
 
 use crate::{
+    batches::Batches,
     clock,
     event::EventKind,
     files,
@@ -184,8 +184,6 @@ impl Meeting {
     }
 }
 
-type Batch = Pin<Box<dyn Future<Output = Result<Vec<JobResult>, store::Error>> + Send>>;
-
 struct Driver {
     inner: Arc<Inner>,
     meeting: Arc<Meeting>,
@@ -195,8 +193,7 @@ struct Driver {
     gossip: Option<PairTopic>,
     /// Control frames that wait for room; the session isn't asked for more meanwhile.
     outbox: VecDeque<Bytes>,
-    jobs: VecDeque<Job>,
-    batch: Option<Batch>,
+    batches: Batches,
     fetch: Fetch,
     compared: bool,
 }
@@ -260,7 +257,7 @@ impl Driver {
             Some(links) => links.pair_topic(topic, meeting.endpoint, dial).await.ok(),
             None => None,
         };
-        let (outbox, jobs) = (VecDeque::new(), VecDeque::new());
+        let (outbox, batches) = (VecDeque::new(), Batches::default());
         Ok(Self {
             inner,
             meeting,
@@ -269,8 +266,7 @@ impl Driver {
             receiver,
             gossip,
             outbox,
-            jobs,
-            batch: None,
+            batches,
             fetch,
             compared: false,
         })
@@ -290,7 +286,7 @@ impl Driver {
                 .map_or(TIMER_WAIT_MAX, |at| clock::until(at, TIMER_WAIT_MAX));
             let step = tokio::select! {
                 biased;
-                results = next_batch(&mut self.batch) => self.handle_batch(results),
+                results = self.batches.done() => self.handle_batch(results),
                 () = self.meeting.notices.changed.notified() => self.handle_notices().await,
                 frame = self.receiver.recv(), if self.session.accepts_data() => match frame {
                     Ok((stream, frame)) => self.handle_frame(stream, &frame),
@@ -323,18 +319,18 @@ impl Driver {
             };
             match output {
                 Output::Control(bytes) => self.outbox.push_back(bytes.into()),
-                Output::Import { space, run } => self.jobs.push_back(Job::Import { space, run }),
+                Output::Import { space, run } => self.batches.push(Job::Import { space, run }),
                 Output::ImportTail { space, tail } => {
-                    self.jobs.push_back(Job::ImportTail { space, tail });
+                    self.batches.push(Job::ImportTail { space, tail });
                 }
                 Output::Compare { space, overlap } => {
-                    self.jobs.push_back(Job::Compare { space, overlap })
+                    self.batches.push(Job::Compare { space, overlap })
                 }
                 Output::ImportFork {
                     space,
                     device,
                     proof,
-                } => self.jobs.push_back(Job::Fork {
+                } => self.batches.push(Job::Fork {
                     space,
                     device,
                     proof,
@@ -344,18 +340,18 @@ impl Driver {
                     device,
                     seq,
                     body,
-                } => self.jobs.push_back(Job::Fill {
+                } => self.batches.push(Job::Fill {
                     space,
                     device,
                     seq,
                     body,
                 }),
-                Output::Common(spaces) => self.jobs.push_back(Job::Common(spaces)),
-                Output::Offers { rev, offers } => self.jobs.push_back(Job::Offers { rev, offers }),
-                Output::SeenBy { rev } => self.jobs.push_back(Job::SeenBy { rev }),
+                Output::Common(spaces) => self.batches.push(Job::Common(spaces)),
+                Output::Offers { rev, offers } => self.batches.push(Job::Offers { rev, offers }),
+                Output::SeenBy { rev } => self.batches.push(Job::SeenBy { rev }),
                 Output::Equal(_) => {}
                 Output::PeerHolds { space, base } => {
-                    self.jobs.push_back(Job::PeerHolds { space, base })
+                    self.batches.push(Job::PeerHolds { space, base })
                 }
                 Output::Rejected(reject) => {
                     self.inner.count_rejected(&reject);
@@ -378,7 +374,8 @@ impl Driver {
                 self.sender.finish(stream);
             }
         }
-        self.start_batch();
+        let (contact, endpoint) = (self.meeting.contact, self.meeting.endpoint);
+        self.batches.start(&self.inner, contact, endpoint);
         Ok(())
     }
 
@@ -397,36 +394,7 @@ impl Driver {
         Ok(true)
     }
 
-    /// Hands the waiting jobs to the writer, as many as one commit should take.
-    fn start_batch(&mut self) {
-        if self.batch.is_some() || self.jobs.is_empty() {
-            return;
-        }
-        let (mut entries, mut bytes) = (0, 0);
-        let mut batch = Vec::new();
-        while let Some(job) = self.jobs.pop_front() {
-            entries += job.entries();
-            bytes += job.bytes();
-            batch.push(job);
-            if entries >= BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX {
-                break;
-            }
-        }
-        let (inner, contact, endpoint) = (
-            self.inner.clone(),
-            self.meeting.contact,
-            self.meeting.endpoint,
-        );
-        // A task of its own: what follows the commit happens also where this meeting is cut meanwhile.
-        let tasks = self.inner.tasks.clone();
-        let batch = tasks.spawn(async move { inner.take_in(contact, endpoint, batch).await });
-        self.batch = Some(Box::pin(async move {
-            batch.await.unwrap_or(Err(store::Error::Closed))
-        }));
-    }
-
     fn handle_batch(&mut self, results: Result<Vec<JobResult>, store::Error>) -> Result<(), End> {
-        self.batch = None;
         let snapshot = self.inner.store.read()?;
         let now = clock::now();
         for result in results? {
@@ -640,13 +608,6 @@ fn end_of(fatal: Fatal<store::Error>) -> End {
     match fatal {
         Fatal::Store(error) => End::Store(error),
         other => End::Misbehaved(other.to_string()),
-    }
-}
-
-async fn next_batch(batch: &mut Option<Batch>) -> Result<Vec<JobResult>, store::Error> {
-    match batch {
-        Some(batch) => batch.await,
-        None => std::future::pending().await,
     }
 }
 
