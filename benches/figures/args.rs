@@ -12,6 +12,8 @@ Parts (all when none is named):
   writing     own posts, alone and from many writers at once
   live        from the answer at one node to the event at another, and over a third
   meeting     bytes of a meeting with nothing new
+  reconcile   a meeting with little new among very many entries and many spaces
+  feeds       the same in forums of few and of many feeds
   page        a thread's page at a node that holds many entries, and its start
   idle        memory, processor time and the start of a node with a contact
   kill        kill -9 at random moments while both sides write
@@ -24,6 +26,8 @@ Sizes:
   --many-runs N  the same with very many entries (1)
   --posts N      posts from many writers (20000)
   --samples N    live entries, one after the other (300)
+  --spaces N     spaces where many are held (1000)
+  --feeds N      feeds of the largest forum (10000)
   --requests N   requests of a page (200)
   --idle-s N     seconds of idleness (30)
   --starts N     starts of a node (21)
@@ -41,6 +45,8 @@ pub(crate) enum Part {
     Writing,
     Live,
     Meeting,
+    Reconcile,
+    Feeds,
     Page,
     Idle,
     Kill,
@@ -48,13 +54,15 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Floor,
         Self::CatchUp,
         Self::CatchUpMany,
         Self::Writing,
         Self::Live,
         Self::Meeting,
+        Self::Reconcile,
+        Self::Feeds,
         Self::Page,
         Self::Idle,
         Self::Kill,
@@ -69,6 +77,8 @@ impl Part {
             Self::Writing => "writing",
             Self::Live => "live",
             Self::Meeting => "meeting",
+            Self::Reconcile => "reconcile",
+            Self::Feeds => "feeds",
             Self::Page => "page",
             Self::Idle => "idle",
             Self::Kill => "kill",
@@ -86,6 +96,8 @@ pub(crate) struct Args {
     pub(crate) runs: usize,
     pub(crate) posts: usize,
     pub(crate) samples: usize,
+    pub(crate) spaces: usize,
+    pub(crate) feeds: usize,
     pub(crate) requests: usize,
     pub(crate) idle_s: u64,
     pub(crate) starts: usize,
@@ -107,6 +119,8 @@ impl Args {
             runs: 3,
             posts: 20_000,
             samples: 300,
+            spaces: 1_000,
+            feeds: 10_000,
             requests: 200,
             idle_s: 30,
             starts: 21,
@@ -158,6 +172,8 @@ impl Args {
             "runs" => self.runs = number()?,
             "posts" => self.posts = number()?,
             "samples" => self.samples = number()?,
+            "spaces" => self.spaces = number()?,
+            "feeds" => self.feeds = number()?,
             "requests" => self.requests = number()?,
             "idle-s" => self.idle_s = number()? as u64,
             "starts" => self.starts = number()?,

@@ -109,31 +109,38 @@ impl Feed {
 
     /// What waits as a run that is signed at its checkpoints and its end.
     fn encode(&mut self, space: SpaceId) -> Vec<u8> {
-        let Head { next, top, .. } = self.facts.head;
-        let mut run = Run::new(next, top);
-        run.items = self
-            .waiting
-            .iter()
-            .map(|(created, body)| Item {
-                created: *created,
-                body: BodyPart::Present(body),
-            })
-            .collect();
-        let mut head = self.facts.head;
-        let last = self.waiting.len() - 1;
-        let headers: Vec<_> = run.headers(space, self.key.id()).collect();
-        for (at, (id, header)) in headers.iter().enumerate() {
-            let since = head.since_checkpoint + u64::from(header.body_len);
-            if at == last || is_checkpoint(header.seq, since) {
-                let signature = self.key.sign(Domain::Entry, &id.0);
-                run.signatures.push((at as u32, signature));
-            }
-            head = head.after(*id, header.body_len);
-        }
-        let bytes = run.encode();
+        let bytes = encode_run(space, &self.key, self.facts.head, &self.waiting);
         self.waiting.clear();
         bytes
     }
+}
+
+/// Bodies that continue a feed as a run that is signed at its checkpoints and its end.
+pub(crate) fn encode_run(
+    space: SpaceId,
+    key: &DeviceKey,
+    head: Head,
+    bodies: &[(Millis, Vec<u8>)],
+) -> Vec<u8> {
+    let mut run = Run::new(head.next, head.top);
+    run.items = bodies
+        .iter()
+        .map(|(created, body)| Item {
+            created: *created,
+            body: BodyPart::Present(body),
+        })
+        .collect();
+    let mut head = head;
+    let headers: Vec<_> = run.headers(space, key.id()).collect();
+    for (at, (id, header)) in headers.iter().enumerate() {
+        let since = head.since_checkpoint + u64::from(header.body_len);
+        if at + 1 == bodies.len() || is_checkpoint(header.seq, since) {
+            let signature = key.sign(Domain::Entry, &id.0);
+            run.signatures.push((at as u32, signature));
+        }
+        head = head.after(*id, header.body_len);
+    }
+    run.encode()
 }
 
 /// The forum's creator, from the secret files of a node that doesn't run.

@@ -19,6 +19,7 @@ mod bare;
 mod catch_up;
 mod filled;
 mod floor;
+mod grown;
 mod idle;
 mod kept;
 mod kill;
@@ -28,6 +29,7 @@ mod meeting;
 mod page;
 mod process;
 mod real_input;
+mod reconcile;
 mod table;
 mod writing;
 
@@ -80,6 +82,8 @@ fn run(part: Part, args: &Args, table: &mut Table) {
         Part::Writing => writing::run(args, table),
         Part::Live => live::run(args, table),
         Part::Meeting => meeting::run(args, table),
+        Part::Reconcile => reconcile::run(args, table),
+        Part::Feeds => reconcile::feeds(args, table),
         Part::Page => page::run(args, table),
         Part::Idle => idle::run(args, table),
         Part::Kill => kill::run(args, table),
