@@ -14,8 +14,10 @@ Parts (all when none is named):
   meeting     bytes of a meeting with nothing new
   reconcile   a meeting with little new among very many entries and many spaces
   feeds       the same in forums of few and of many feeds
-  page        a thread's page at a node that holds many entries, and its start
-  idle        memory, processor time and the start of a node with a contact
+  fan-out     a post among many nodes in one process
+  page        pages of a node that holds many entries, and its start
+  page-many   the same with very many entries
+  idle        memory and processor time among contacts, and the start of a node
   kill        kill -9 at random moments while both sides write
   real-input  crates' documents as articles, fortunes as threads, on three nodes
 
@@ -28,6 +30,9 @@ Sizes:
   --samples N    live entries, one after the other (300)
   --spaces N     spaces where many are held (1000)
   --feeds N      feeds of the largest forum (10000)
+  --nodes N      nodes among which a post spreads, and a fifth of them (50)
+  --fan-posts N  posts that spread, one after the other (20)
+  --contacts N   contacts of an idle node, a fifth of them, and none (50)
   --requests N   requests of a page (200)
   --idle-s N     seconds of idleness (30)
   --starts N     starts of a node (21)
@@ -47,14 +52,16 @@ pub(crate) enum Part {
     Meeting,
     Reconcile,
     Feeds,
+    FanOut,
     Page,
+    PageMany,
     Idle,
     Kill,
     RealInput,
 }
 
 impl Part {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Floor,
         Self::CatchUp,
         Self::CatchUpMany,
@@ -63,7 +70,9 @@ impl Part {
         Self::Meeting,
         Self::Reconcile,
         Self::Feeds,
+        Self::FanOut,
         Self::Page,
+        Self::PageMany,
         Self::Idle,
         Self::Kill,
         Self::RealInput,
@@ -79,7 +88,9 @@ impl Part {
             Self::Meeting => "meeting",
             Self::Reconcile => "reconcile",
             Self::Feeds => "feeds",
+            Self::FanOut => "fan-out",
             Self::Page => "page",
+            Self::PageMany => "page-many",
             Self::Idle => "idle",
             Self::Kill => "kill",
             Self::RealInput => "real-input",
@@ -98,6 +109,9 @@ pub(crate) struct Args {
     pub(crate) samples: usize,
     pub(crate) spaces: usize,
     pub(crate) feeds: usize,
+    pub(crate) nodes: usize,
+    pub(crate) fan_posts: usize,
+    pub(crate) contacts: usize,
     pub(crate) requests: usize,
     pub(crate) idle_s: u64,
     pub(crate) starts: usize,
@@ -121,6 +135,9 @@ impl Args {
             samples: 300,
             spaces: 1_000,
             feeds: 10_000,
+            nodes: 50,
+            fan_posts: 20,
+            contacts: 50,
             requests: 200,
             idle_s: 30,
             starts: 21,
@@ -174,6 +191,9 @@ impl Args {
             "samples" => self.samples = number()?,
             "spaces" => self.spaces = number()?,
             "feeds" => self.feeds = number()?,
+            "nodes" => self.nodes = number()?,
+            "fan-posts" => self.fan_posts = number()?,
+            "contacts" => self.contacts = number()?,
             "requests" => self.requests = number()?,
             "idle-s" => self.idle_s = number()? as u64,
             "starts" => self.starts = number()?,

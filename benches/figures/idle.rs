@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     args::Args,
+    crowd::Crowd,
     harness::{Node, connected, pair},
     process::{cpu, pid, rss},
     table::{Table, Times, mb},
@@ -30,6 +31,9 @@ const WITHIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(1);
 
 pub(crate) fn run(args: &Args, table: &mut Table) {
+    for contacts in [0, args.contacts.div_ceil(5), args.contacts] {
+        among_contacts(args, contacts, table);
+    }
     let (ana, mut ben) = pair("Ana", "Ben");
     let forum = ana.new_forum("Crossroads");
     ana.new_thread(&forum, "Idle", "The only post.");
@@ -76,6 +80,32 @@ pub(crate) fn run(args: &Args, table: &mut Table) {
             times.median() < START_TARGET,
         );
     }
+}
+
+/// A node that does nothing among so many contacts who are online and do nothing.
+fn among_contacts(args: &Args, contacts: usize, table: &mut Table) {
+    let hub = Node::named("Hub");
+    let forum = hub.new_forum("Crossroads");
+    hub.new_thread(&forum, "Idle", "The only post.");
+    let crowd = Crowd::new(contacts);
+    for member in &crowd.members {
+        let invite = hub.invite();
+        crowd.runtime.block_on(member.node.join(&invite)).unwrap();
+        hub.until("a contact to be online", |hub| {
+            hub.is_online(&member.id.to_string()).then_some(())
+        });
+    }
+    thread::sleep(SETTLE);
+    let hub_pid = pid(&hub);
+    let before = cpu(hub_pid);
+    let window = Duration::from_secs(args.idle_s);
+    thread::sleep(window);
+    let busy = cpu(hub_pid) - before;
+    let percent = 100.0 * busy.as_secs_f64() / window.as_secs_f64();
+    let figure = format!("{percent:.2} % of a core, {} resident", mb(rss(hub_pid)));
+    let what = format!("idle for {} s with {contacts} contacts online", args.idle_s);
+    table.known(&what, figure);
+    crowd.end();
 }
 
 /// How the node before ended.

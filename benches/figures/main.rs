@@ -17,6 +17,8 @@
 mod args;
 mod bare;
 mod catch_up;
+mod crowd;
+mod fan_out;
 mod filled;
 mod floor;
 mod grown;
@@ -84,7 +86,9 @@ fn run(part: Part, args: &Args, table: &mut Table) {
         Part::Meeting => meeting::run(args, table),
         Part::Reconcile => reconcile::run(args, table),
         Part::Feeds => reconcile::feeds(args, table),
-        Part::Page => page::run(args, table),
+        Part::FanOut => fan_out::run(args, table),
+        Part::Page => page::run(args, args.entries, table),
+        Part::PageMany => page::run(args, args.many, table),
         Part::Idle => idle::run(args, table),
         Part::Kill => kill::run(args, table),
         Part::RealInput => real_input::run(args, table),

@@ -13,14 +13,11 @@ use crate::{
 const POSTS: usize = 100;
 const TARGET: Duration = Duration::from_millis(10);
 
-pub(crate) fn run(args: &Args, table: &mut Table) {
-    let mut filled = Filled::with(args.entries);
-    let what = |kind: &str| {
-        format!(
-            "{kind} of a thread's page, {POSTS} posts of {}",
-            count(args.entries as u64)
-        )
-    };
+/// Pages of a node that holds so many entries.
+pub(crate) fn run(args: &Args, entries: usize, table: &mut Table) {
+    let mut filled = Filled::with(entries);
+    let among = count(entries as u64);
+    let what = |kind: &str| format!("{kind} of a thread's page, {POSTS} posts of {among}");
     let mut api = Kept::api(&filled.node);
     let first = paths(&filled, |id| format!("/api/v1/threads/{id}?limit={POSTS}"));
     show(table, &what("JSON"), &mut api, &first, args.requests);
@@ -50,6 +47,21 @@ pub(crate) fn run(args: &Args, table: &mut Table) {
     let pages = paths(&filled, |id| format!("/threads/{id}"));
     show(table, &what("HTML"), &mut browser, &pages, args.requests);
 
+    let mut show_one = |kind: &str, kept: &mut Kept, path: String| {
+        let what = format!("{kind}, {among} entries held");
+        show(table, &what, kept, &[path], args.requests);
+    };
+    let forum = &filled.forum;
+    let threads = format!("/api/v1/forums/{forum}/threads");
+    show_one("JSON of the forum's threads", &mut api, threads);
+    show_one("JSON of the forums", &mut api, "/api/v1/forums".to_owned());
+    show_one(
+        "HTML of the forum",
+        &mut browser,
+        format!("/forums/{forum}"),
+    );
+    show_one("HTML of home", &mut browser, "/".to_owned());
+
     filled.node.stop();
     let clean = Times::of(
         (0..args.starts.min(5))
@@ -62,10 +74,7 @@ pub(crate) fn run(args: &Args, table: &mut Table) {
             .collect(),
     );
     table.known(
-        &format!(
-            "start to first page, {} entries held",
-            count(args.entries as u64)
-        ),
+        &format!("start to first page, {among} entries held"),
         format!(
             "median {} after a clean stop, {} after kill -9",
             ms(clean.median()),
