@@ -220,6 +220,7 @@ impl Writer {
         let (space, now) = (self.context.id, now());
         let began = Instant::now();
         let stored = self.store.write(move |txn| {
+            txn.hold_topics();
             for run in batch {
                 let imported = txn.import(space, run, now);
                 assert!(imported.is_ok(), "an invented run is refused");

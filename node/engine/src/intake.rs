@@ -154,7 +154,14 @@ impl Inner {
                 let mut aftermath = Aftermath::default();
                 let results = jobs
                     .into_iter()
-                    .map(|job| from.take(txn, job, &mut aftermath))
+                    .map(|job| {
+                        // What many runs change of a topic is written once for all of them.
+                        match job {
+                            Job::Import { .. } => txn.hold_topics(),
+                            _ => txn.settle()?,
+                        }
+                        from.take(txn, job, &mut aftermath)
+                    })
                     .collect::<Result<Vec<_>, _>>()?;
                 Ok((results, aftermath))
             })

@@ -254,6 +254,7 @@ fn main() {
         for batch in batches {
             inside += block_on(store.write(move |txn| {
                 let start = Instant::now();
+                txn.hold_topics();
                 for run in batch {
                     txn.import(space, run, now)
                         .map_err(|e| store::Error::Refused(e.to_string()))?;

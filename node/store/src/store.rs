@@ -161,7 +161,7 @@ impl Store {
         }
         let (sender, receiver) = oneshot::channel();
         let change = Box::new(move |txn: Result<&mut Txn<'_>>| {
-            let result = txn.and_then(change);
+            let result = txn.and_then(|txn| txn.settled(change));
             Done {
                 succeeded: result.is_ok(),
                 answer: Box::new(move |fate: Result<()>| {

@@ -8,16 +8,20 @@ use crate::{
     rows::Row,
     tables::{ITEM_KEY, ITEM_VALUE, Table, WriteTables},
     view::View,
+    work::HeldTopics,
 };
 
 /// A running transaction: everything that [`View`] reads, as changed so far, and the changes.
-pub struct Txn<'t>(View<WriteTables<'t>>);
+pub struct Txn<'t> {
+    view: View<WriteTables<'t>>,
+    held: Option<HeldTopics>,
+}
 
 impl<'t> Deref for Txn<'t> {
     type Target = View<WriteTables<'t>>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.view
     }
 }
 
@@ -41,11 +45,14 @@ impl Numbers {
 
 impl<'t> Txn<'t> {
     pub(crate) const fn new(tables: WriteTables<'t>) -> Self {
-        Self(View(tables))
+        Self {
+            view: View(tables),
+            held: None,
+        }
     }
 
     fn tables(&mut self) -> &mut WriteTables<'t> {
-        &mut self.0.0
+        &mut self.view.0
     }
 
     /// The current job stands; how many bytes its undoing would have taken.
@@ -55,7 +62,37 @@ impl<'t> Txn<'t> {
         bytes
     }
 
+    /// From now on the topics that imports change are written once for all of them, by
+    /// [`Self::settle`], before anything else reads them. The end of the job does it too.
+    pub fn hold_topics(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Writes the topics that were held back.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn settle(&mut self) -> Result<()> {
+        self.held.take().map_or(Ok(()), |held| held.write(self))
+    }
+
+    /// Runs a change and writes what it held back.
+    pub(crate) fn settled<R>(&mut self, change: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        let value = change(self)?;
+        self.settle()?;
+        Ok(value)
+    }
+
+    pub(crate) const fn held(&self) -> Option<&HeldTopics> {
+        self.held.as_ref()
+    }
+
+    pub(crate) const fn held_mut(&mut self) -> Option<&mut HeldTopics> {
+        self.held.as_mut()
+    }
+
     pub(crate) fn undo_job(&mut self) -> Result<()> {
+        self.held = None;
         self.tables().roll_back()
     }
 
@@ -75,7 +112,7 @@ impl<'t> Txn<'t> {
     pub(crate) fn remove_all(&mut self, table: Table, prefix: Key, limit: usize) -> Result<usize> {
         let range = crate::keys::Prefixed::new(prefix);
         let mut keys = Vec::new();
-        for row in crate::tables::Source::rows(&self.0.0, table, range.bounds())?.take(limit) {
+        for row in crate::tables::Source::rows(&self.view.0, table, range.bounds())?.take(limit) {
             keys.push(row?.0.value().to_vec());
         }
         for key in &keys {

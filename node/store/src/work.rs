@@ -19,7 +19,34 @@ use crate::{
     txn::{Numbers, Txn},
 };
 
+/// Topics that several imports of one job change, until they are written for all of them: an import
+/// of a few hundred entries changes as many topics as one of thousands does.
+#[derive(Default)]
+pub(crate) struct HeldTopics(BTreeMap<u32, HeldSpace>);
+
+struct HeldSpace {
+    id: SpaceId,
+    topics: BTreeMap<u32, TopicWork>,
+    roots: HashMap<EntryId, u32>,
+}
+
+impl HeldTopics {
+    pub(crate) fn write(self, txn: &mut Txn<'_>) -> Result<()> {
+        for held in self.0.into_values() {
+            let mut work = Work::begin(txn, held.id, 0)?;
+            work.topics = held.topics;
+            work.finish(txn)?;
+        }
+        Ok(())
+    }
+
+    fn of(&self, space: u32) -> Option<&HeldSpace> {
+        self.0.get(&space)
+    }
+}
+
 /// A topic in memory.
+#[derive(Clone)]
 pub(crate) struct TopicWork {
     pub(crate) row: TopicRow,
     /// As on disk: last activity and unread; `None` for a new topic.
@@ -174,7 +201,9 @@ impl Work {
     }
 
     pub(crate) fn find_topic(&mut self, txn: &Txn<'_>, root: EntryId) -> Result<Option<u32>> {
-        if let Some(number) = self.roots.get(&root) {
+        let held = txn.held().and_then(|held| held.of(self.space));
+        let known = held.and_then(|held| held.roots.get(&root));
+        if let Some(number) = self.roots.get(&root).or(known) {
             return Ok(Some(*number));
         }
         let key = root_key(root, self.space);
@@ -197,6 +226,10 @@ impl Work {
         match self.topics.entry(number) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(slot) => {
+                let held = txn.held().and_then(|held| held.of(self.space));
+                if let Some(held) = held.and_then(|held| held.topics.get(&number)) {
+                    return Ok(slot.insert(held.clone()));
+                }
                 let row = txn.known_topic(number)?;
                 let before = Some((row.last, row.unread()));
                 Ok(slot.insert(TopicWork {
@@ -256,11 +289,21 @@ impl Work {
         Ok(())
     }
 
-    /// Writes everything back.
+    /// Writes everything back, or holds the topics back where the transaction says so.
     pub(crate) fn finish(mut self, txn: &mut Txn<'_>) -> Result<()> {
         self.flush(txn)?;
-        for (number, topic) in std::mem::take(&mut self.topics) {
-            if topic.changed || topic.recount {
+        let topics = std::mem::take(&mut self.topics).into_iter();
+        let changed = topics.filter(|(_, topic)| topic.changed || topic.recount);
+        if let Some(held) = txn.held_mut() {
+            let held = held.0.entry(self.space).or_insert_with(|| HeldSpace {
+                id: self.id,
+                topics: BTreeMap::new(),
+                roots: HashMap::new(),
+            });
+            held.topics.extend(changed);
+            held.roots.extend(self.roots.drain());
+        } else {
+            for (number, topic) in changed {
                 self.finish_topic(txn, number, topic)?;
             }
         }

@@ -303,7 +303,7 @@ impl Writer {
         let result = self.base.write(|database| {
             let transaction = begin(database)?;
             let mut txn = Txn::new(WriteTables::new(&transaction));
-            let result = catch_unwind(AssertUnwindSafe(|| change(&mut txn)));
+            let result = catch_unwind(AssertUnwindSafe(|| txn.settled(change)));
             let result = result.unwrap_or(Err(Error::Panicked));
             let changed = result.is_ok() && txn.finish_job() > 0;
             drop(txn);

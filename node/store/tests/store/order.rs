@@ -250,7 +250,7 @@ fn history(ops: &[Op]) -> History {
         write(store, move |txn| {
             for message in &singles {
                 if let Message::Revocation(_) = message {
-                    deliver(txn, space, message, T0);
+                    deliver(txn, space, message, T0, Import::EachAlone);
                 }
             }
             Ok(())
@@ -265,30 +265,50 @@ fn pen_root(pen: &Pen) -> EntryId {
     id_at(store, pen.history.forum.id(), device.id(), 1)
 }
 
-fn deliver(txn: &mut Txn<'_>, space: SpaceId, message: &Message, now: u64) {
+/// How runs that come one after the other are imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Import {
+    EachAlone,
+    /// As a meeting's batch is: the topics that they change are written once.
+    Together,
+}
+
+fn deliver(txn: &mut Txn<'_>, space: SpaceId, message: &Message, now: u64, how: Import) {
     match message {
         Message::Revocation(body) => {
+            txn.settle().unwrap();
             txn.import_revocation(space, body).unwrap();
         }
         Message::Run(device, run) => {
             // After a fork a meeting asks again from where the feed was cut.
-            if take(txn, space, *device, run, now) {
-                take(txn, space, *device, run, now);
+            if take(txn, space, *device, run, now, how) {
+                take(txn, space, *device, run, now, how);
             }
         }
     }
 }
 
 /// True where the run showed a fork.
-fn take(txn: &mut Txn<'_>, space: SpaceId, device: DeviceId, run: &[u8], now: u64) -> bool {
+fn take(
+    txn: &mut Txn<'_>,
+    space: SpaceId,
+    device: DeviceId,
+    run: &[u8],
+    now: u64,
+    how: Import,
+) -> bool {
     let context = txn.context(space).unwrap().unwrap();
     let facts = txn.facts(space, device).unwrap();
     match verify_run(&context, &facts, run.to_vec()) {
         Ok(Outcome::Continues(run)) => {
+            if how == Import::Together {
+                txn.hold_topics();
+            }
             txn.import(space, run, Millis(now)).unwrap();
             false
         }
         Ok(Outcome::Overlaps(overlap)) => {
+            txn.settle().unwrap();
             let comparison = txn.compare(space, &overlap).unwrap();
             let Comparison::Fork { seq, .. } = comparison else {
                 return false;
@@ -302,7 +322,7 @@ fn take(txn: &mut Txn<'_>, space: SpaceId, device: DeviceId, run: &[u8], now: u6
 }
 
 /// Tells a node everything, singles in the given order first.
-fn learn(history: &History, seed: u64) -> Store {
+fn learn(history: &History, seed: u64, how: Import) -> Store {
     let node = history.forum.node();
     let space = history.forum.id();
     let mut messages = history.singles.clone();
@@ -333,13 +353,14 @@ fn learn(history: &History, seed: u64) -> Store {
         let mut now = T0 + 1_000_000;
         for message in &messages {
             now += 1;
-            deliver(txn, space, message, now);
+            deliver(txn, space, message, now, how);
         }
         loop {
             let before = txn.digest(space)?;
             for message in archive.iter().chain(&messages) {
-                deliver(txn, space, message, now);
+                deliver(txn, space, message, now, how);
             }
+            txn.settle()?;
             for (device, seq, body) in &bodies {
                 let _ = txn.fill(space, *device, *seq, body, Millis(now));
             }
@@ -446,7 +467,10 @@ proptest! {
     fn any_order_ends_equal(ops in proptest::collection::vec(op(), 1..45), one: u64, other in 0..3_u64) {
         let history = history(&ops);
         let space = history.forum.id();
-        let (a, b) = (learn(&history, one), learn(&history, other));
+        let (a, b) = (
+            learn(&history, one, Import::Together),
+            learn(&history, other, Import::EachAlone),
+        );
         prop_assert_eq!(frontiers(&a, space), frontiers(&b, space));
         let shown_a = shown(&a, space);
         prop_assert_eq!(&shown_a, &shown(&b, space));
