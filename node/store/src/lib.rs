@@ -24,6 +24,7 @@
 )]
 
 mod base;
+mod doctor;
 mod ends;
 mod error;
 mod feeds;
@@ -61,6 +62,7 @@ mod work;
 mod writer;
 
 pub use base::Condition;
+pub use doctor::{CheckUp, FINDINGS_MAX, Finding, Part};
 pub use error::{Error, ImportError, OpenError, Result};
 pub use feeds::{Appended, Filled, Imported};
 pub use project::NewEntry;
@@ -77,7 +79,7 @@ pub use spaces::{Beginning, ForkedFeed, Member, MemberDevice, Space, SpaceRecord
 pub use store::{Snapshot, Store};
 #[doc(hidden)]
 pub use tables::{
-    Bounds, Bytes, ID_KEY, ID_VALUE, ITEM_KEY, ITEM_VALUE, ItemBounds, ItemRows, Rows,
+    Bounds, Bytes, ID_KEY, ID_VALUE, ITEM_KEY, ITEM_VALUE, IdRows, ItemBounds, ItemRows, Rows,
 };
 pub use tables::{Source, Table};
 pub use topics::Topic;

@@ -41,7 +41,7 @@ pub(crate) fn context_of(row: &SpaceRow) -> Result<SpaceContext> {
 }
 
 /// Whether something but a signature vouches for a feed's last entry.
-fn vouched(row: &FeedRow) -> bool {
+pub(crate) fn vouched(row: &FeedRow) -> bool {
     match (row.revoked, row.fork) {
         (Some((_, last)), _) => last.seq.checked_add(1) == Some(row.head.next),
         (None, Some(fork)) => fork.seq == row.head.next,

@@ -143,6 +143,8 @@ pub(crate) const fn definition(table: Table) -> TableDefinition<'static, Bytes, 
 
 /// A range of rows.
 pub type Rows<'a> = Range<'a, Bytes, Bytes>;
+/// Rows of the entries' index.
+pub type IdRows<'a> = Range<'a, &'static [u8; ID_KEY], &'static [u8; ID_VALUE]>;
 /// A range of items.
 pub type ItemRows<'a> = Range<'a, &'static [u8; ITEM_KEY], &'static [u8; ITEM_VALUE]>;
 /// Both ends of a range of rows.
@@ -159,6 +161,8 @@ pub trait Source {
     fn rows(&self, table: Table, bounds: Bounds<'_>) -> Result<Rows<'_>>;
     /// A row of the entries' index.
     fn id_row(&self, key: &[u8; ID_KEY]) -> Result<Option<[u8; ID_VALUE]>>;
+    /// The whole index.
+    fn id_rows(&self) -> Result<IdRows<'_>>;
     /// One item.
     fn item_row(&self, key: &[u8; ITEM_KEY]) -> Result<Option<[u8; ITEM_VALUE]>>;
     /// Items in order.
@@ -218,6 +222,11 @@ impl Source for ReadTables {
     fn id_row(&self, key: &[u8; ID_KEY]) -> Result<Option<[u8; ID_VALUE]>> {
         let ids = opened(&self.ids, || Ok(self.txn.open_table(IDS)?))?;
         Ok(ids.get(key)?.map(|row| *row.value()))
+    }
+
+    fn id_rows(&self) -> Result<IdRows<'_>> {
+        let ids = opened(&self.ids, || Ok(self.txn.open_table(IDS)?))?;
+        Ok(ids.iter()?)
     }
 
     fn item_row(&self, key: &[u8; ITEM_KEY]) -> Result<Option<[u8; ITEM_VALUE]>> {
@@ -449,6 +458,11 @@ impl Source for WriteTables<'_> {
     fn id_row(&self, key: &[u8; ID_KEY]) -> Result<Option<[u8; ID_VALUE]>> {
         let ids = opened(&self.ids, || Ok(self.txn.open_table(IDS)?))?;
         Ok(ids.get(key)?.map(|row| *row.value()))
+    }
+
+    fn id_rows(&self) -> Result<IdRows<'_>> {
+        let ids = opened(&self.ids, || Ok(self.txn.open_table(IDS)?))?;
+        Ok(ids.iter()?)
     }
 
     fn item_row(&self, key: &[u8; ITEM_KEY]) -> Result<Option<[u8; ITEM_VALUE]>> {

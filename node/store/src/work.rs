@@ -107,11 +107,7 @@ impl Work {
 
     /// The one whose blog this is, or who made it.
     pub(crate) fn creator(&self) -> Option<IdentityId> {
-        match self.context.members {
-            Membership::Admitted { creator, .. } => Some(creator),
-            Membership::Own(owner) => Some(owner),
-            Membership::Pair(_) => None,
-        }
+        creator_of(&self.context)
     }
 
     pub(crate) fn is_own(&self, author: Option<IdentityId>) -> bool {
@@ -361,6 +357,15 @@ fn last_order(txn: &Txn<'_>, topic: u32) -> Result<u64> {
         .next_back()
         .transpose()?;
     Ok(last.map_or(0, |(key, _)| ItemKey::decode(key.value()).order))
+}
+
+/// The one whose blog a space is, or who made it.
+pub(crate) const fn creator_of(context: &SpaceContext) -> Option<IdentityId> {
+    match context.members {
+        Membership::Admitted { creator, .. } => Some(creator),
+        Membership::Own(owner) => Some(owner),
+        Membership::Pair(_) => None,
+    }
 }
 
 pub(crate) fn root_key(root: EntryId, space: u32) -> Key {

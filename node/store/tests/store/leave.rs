@@ -9,8 +9,8 @@ use redb::{
 use store::{Contact, ContactDevice, ContactState, Error, OfferOut, Store, Trust};
 
 use crate::support::{
-    Device, Place, T0, edit, long_feed, post, react, reply, revocation, runs, settle, take,
-    take_all, thread, until, write,
+    Device, Place, T0, edit, healthy, long_feed, post, react, reply, revocation, runs, settle,
+    take, take_all, thread, until, write,
 };
 
 /// Every row of every table, as bytes.
@@ -159,6 +159,7 @@ fn nothing_of_a_left_space_stays() {
     })
     .unwrap();
 
+    healthy(&store);
     write(&store, move |txn| txn.leave_space(space)).unwrap();
     let gone = store.read().unwrap();
     assert!(gone.space(space).unwrap().is_none());
@@ -179,6 +180,7 @@ fn nothing_of_a_left_space_stays() {
         store.read().unwrap().topic(other).unwrap().unwrap().items,
         1
     );
+    healthy(&store);
     drop(store);
 
     let rows = rows(&path);
@@ -287,6 +289,7 @@ fn deleting_goes_on_after_a_restart_and_joining_again_starts_anew() {
         0
     );
     take_all(&store, space, ben.id(), long, T0);
+    healthy(&store);
     until("everything is deleted", || {
         !store.read().unwrap().is_leaving().unwrap()
     });

@@ -7,6 +7,7 @@
     unreachable_pub
 )]
 
+mod doctor;
 mod faults;
 mod feeds;
 mod leave;

@@ -14,7 +14,7 @@ use proto::{
 use store::{Store, Txn};
 
 use crate::support::{
-    Device, Place, T0, edit, post, react, reply, revocation, runs, thread, write,
+    Device, Place, T0, edit, findings, post, react, reply, revocation, runs, thread, write,
 };
 
 /// What some node has to say at some time.
@@ -482,5 +482,8 @@ proptest! {
         prop_assert_eq!(frontiers(&a, space), frontiers(&heir, space));
         prop_assert_eq!(&shown_a, &shown(&heir, space));
         prop_assert_eq!(people(&a, space), people(&heir, space));
+        for node in [&a, &b, &heir] {
+            prop_assert_eq!(findings(node), [""; 0]);
+        }
     }
 }

@@ -7,7 +7,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use store::{Filled, Store};
 
 use crate::support::{
-    Device, Place, T0, edit, post, pull, reply, runs, settle, take, thread, write,
+    Device, Place, T0, edit, healthy, post, pull, reply, runs, settle, take, thread, write,
 };
 
 fn has_text(path: &Path, text: &str) -> bool {
@@ -96,6 +96,7 @@ fn a_missing_body_is_listed_until_it_is_filled() {
     take(&b, space, ana.id(), &cut.encode(), T0 + 9).unwrap();
     let holes = |node: &Store| node.read().unwrap().holes(space, ana.id(), 10).unwrap();
     assert_eq!(holes(&b), [2]);
+    healthy(&b);
     let frontier = b
         .read()
         .unwrap()
@@ -125,6 +126,7 @@ fn a_missing_body_is_listed_until_it_is_filled() {
 
     // The retract comes: gone for good, and no hole.
     take(&b, space, ana.id(), &after[1], T0 + 11).unwrap();
+    healthy(&b);
     assert!(holes(&b).is_empty());
     assert!(b.read().unwrap().item(answer).unwrap().unwrap().retracted);
     let digest = |node: &Store| node.read().unwrap().digest(space).unwrap();
@@ -158,4 +160,6 @@ fn only_the_same_person_retracts_and_some_things_stay() {
     pull(&other, &node, space, T0);
     let digest = |node: &Store| node.read().unwrap().digest(space).unwrap();
     assert_eq!(digest(&node), digest(&other));
+    healthy(&node);
+    healthy(&other);
 }

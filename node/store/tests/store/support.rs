@@ -281,6 +281,23 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What the doctor finds.
+pub fn findings(store: &Store) -> Vec<String> {
+    let mut found = Vec::new();
+    let view = store.read().unwrap();
+    let sums = view.check_up(&mut |finding| found.push(finding.to_string()), &mut |_| {
+        true
+    });
+    assert_eq!(sums.unwrap().findings, found.len() as u64);
+    found
+}
+
+/// The doctor finds nothing.
+#[track_caller]
+pub fn healthy(store: &Store) {
+    assert_eq!(findings(store), [""; 0]);
+}
+
 /// What a run turned into at a node.
 #[derive(Debug)]
 pub enum Took {

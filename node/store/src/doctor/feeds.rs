@@ -1,0 +1,341 @@
+//! One feed: its chain from the first entry to the head, the signatures that vouch for it, the
+//! reasons of absent bodies, what ended it; and the digest tree over all.
+
+use proto::{
+    DeviceId, EntryId, IdentityId,
+    body::Body,
+    entry::{Head, Header},
+    keys::{Domain, Signature, verify},
+    merkle::{BUCKET_FEEDS_MAX, DEPTH_MAX, FANOUT, Hash, Prefix, digit, hash_of},
+    run::{BodyPart, Run},
+    verify::verify_fork,
+};
+
+use super::{Doctor, Part, Ward, readable};
+use crate::{
+    error::Result,
+    keys::{Key, Place, Prefixed},
+    project::{is_about, known_body, place_key, relation_place},
+    roles::Relation,
+    rows::FeedRow,
+    serve::{facts_of, vouched},
+    tables::{Source, Table},
+};
+
+/// What one walk over a feed finds out.
+struct Walk {
+    head: Head,
+    holes: u32,
+}
+
+impl<S: Source> Doctor<'_, S> {
+    pub(super) fn feed(&mut self, ward: &mut Ward, feed: u32, row: &FeedRow) -> Result<()> {
+        self.sums.feeds += 1;
+        ward.sums.feeds += u64::from(row.head.next > 0);
+        ward.sums.entries += row.head.next;
+        let mut walk = Walk {
+            head: Head::EMPTY,
+            holes: 0,
+        };
+        while walk.head.next < row.head.next {
+            if !self.segment(ward, feed, row, &mut walk)? {
+                return Ok(());
+            }
+        }
+        if walk.head != row.head {
+            self.tell(
+                Part::Entries,
+                format!(
+                    "the feed's entries end at {}, its row says {}",
+                    walk.head.next, row.head.next
+                ),
+            );
+        }
+        self.holes(feed, row, &walk)?;
+        self.ends(ward, feed, row)
+    }
+
+    /// Checks the segment that begins at the walk's place; false where the feed can't be followed.
+    fn segment(
+        &mut self,
+        ward: &mut Ward,
+        feed: u32,
+        row: &FeedRow,
+        walk: &mut Walk,
+    ) -> Result<bool> {
+        let next = walk.head.next;
+        let segment = self.view.segment(feed, next);
+        let Some(segment) = self.sound(Part::Entries, segment)? else {
+            return Ok(false);
+        };
+        let Some(segment) = segment else {
+            self.tell(Part::Entries, format!("entries from {next} on are missing"));
+            return Ok(false);
+        };
+        let Some(run) = self.sound(Part::Entries, segment.run())? else {
+            return Ok(false);
+        };
+        if run.start != next || run.items.is_empty() || run.end() > row.head.next {
+            let (start, end) = (run.start, run.end());
+            let to = row.head.next;
+            self.tell(
+                Part::Entries,
+                format!("a segment has entries {start} to {end} where {next} to at most {to} are expected"),
+            );
+            return Ok(false);
+        }
+        self.run(ward, feed, row, walk, &run)
+    }
+
+    fn run(
+        &mut self,
+        ward: &mut Ward,
+        feed: u32,
+        row: &FeedRow,
+        walk: &mut Walk,
+        run: &Run<'_>,
+    ) -> Result<bool> {
+        let links: Vec<(EntryId, Header)> = run.headers(ward.row.id, row.device).collect();
+        if !self.chain(feed, row, walk, run, &links)? {
+            return Ok(false);
+        }
+        for ((id, header), item) in links.iter().zip(&run.items) {
+            self.sums.entries += 1;
+            let place = Place {
+                feed,
+                seq: header.seq,
+            };
+            match item.body {
+                BodyPart::Present(bytes) => {
+                    let body = known_body(bytes);
+                    if header.seq == 0 {
+                        self.genesis(row, body.as_ref());
+                    }
+                    self.entry(ward, row, place, id, header, body.as_ref())?;
+                }
+                BodyPart::Absent { .. } => self.absent(ward, row, walk, place, id)?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Checks a segment's signatures, and that what follows continues it.
+    fn chain(
+        &mut self,
+        feed: u32,
+        row: &FeedRow,
+        walk: &mut Walk,
+        run: &Run<'_>,
+        links: &[(EntryId, Header)],
+    ) -> Result<bool> {
+        let mut signatures = run.signatures.iter().peekable();
+        for (at, (id, header)) in links.iter().enumerate() {
+            let signature = signatures
+                .next_if(|(index, _)| *index as usize == at)
+                .map(|(_, signature)| signature);
+            let last = header.seq + 1 == row.head.next;
+            let needed = walk.head.checkpoint_next(header.body_len) || (last && !vouched(row));
+            if !self.signature(row.device, id, header, signature, needed) {
+                return Ok(false);
+            }
+            walk.head = walk.head.after(*id, header.body_len);
+        }
+        let next = walk.head.next;
+        let expected = if next == row.head.next {
+            Some(row.head.top)
+        } else {
+            let segment = readable(self.view.segment(feed, next))?;
+            segment.and_then(|segment| Some(segment.run().ok()?.backlink))
+        };
+        if expected.is_some_and(|expected| expected != walk.head.top) {
+            let start = run.start;
+            self.tell(
+                Part::Entries,
+                format!("one of the entries {start} to {} was altered: the next one doesn't continue them", next - 1),
+            );
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn signature(
+        &mut self,
+        device: DeviceId,
+        id: &EntryId,
+        header: &Header,
+        signature: Option<&Signature>,
+        needed: bool,
+    ) -> bool {
+        let seq = header.seq;
+        match signature {
+            Some(signature) if !verify(&device.0, Domain::Entry, &id.0, signature) => {
+                self.tell(
+                    Part::Entries,
+                    format!("the signature at entry {seq} doesn't hold: it or an entry before it was altered"),
+                );
+                false
+            }
+            Some(_) => {
+                self.sums.signatures += 1;
+                true
+            }
+            None if needed => {
+                self.tell(
+                    Part::Entries,
+                    format!("entry {seq} should have a signature and has none"),
+                );
+                true
+            }
+            None => true,
+        }
+    }
+
+    fn genesis(&mut self, row: &FeedRow, body: Option<&Body<'_>>) {
+        let author = match body {
+            Some(Body::Genesis(genesis)) => Some(genesis.certificate.identity),
+            _ => None,
+        };
+        if author.is_none() || author != row.author || author != row.owner {
+            self.tell(
+                Part::Entries,
+                "the feed's first entry doesn't name the author that its row names",
+            );
+        }
+    }
+
+    /// An absent body is listed as missing, or was retracted.
+    fn absent(
+        &mut self,
+        ward: &mut Ward,
+        row: &FeedRow,
+        walk: &mut Walk,
+        place: Place,
+        id: &EntryId,
+    ) -> Result<()> {
+        let hole = self
+            .view
+            .0
+            .with(Table::Holes, place_key(place).as_slice(), |_| ())?;
+        if hole.is_some() {
+            walk.holes += 1;
+            self.sums.holes += 1;
+        } else if !self.is_retracted(ward.number, id, row.author)? {
+            self.tell(
+                Part::Entries,
+                format!(
+                    "the body of entry {} is absent, neither retracted nor listed as missing",
+                    place.seq
+                ),
+            );
+        }
+        self.gone(ward, place, id)
+    }
+
+    fn is_retracted(
+        &self,
+        space: u32,
+        target: &EntryId,
+        author: Option<IdentityId>,
+    ) -> Result<bool> {
+        let prefix = Key::new().u32(space).half(target).u8(Relation::RETRACT);
+        for (key, value) in self.view.collect(Table::Relations, prefix)? {
+            let by = self.other_feed(relation_place(&key).feed)?;
+            let by = by.and_then(|row| row.author);
+            if by.is_some() && by == author && is_about(&value, target) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn holes(&mut self, feed: u32, row: &FeedRow, walk: &Walk) -> Result<()> {
+        let range = Prefixed::new(Key::new().u32(feed));
+        let mut listed = 0_u32;
+        for hole in self.view.0.rows(Table::Holes, range.bounds())? {
+            hole?;
+            listed += 1;
+        }
+        if listed != walk.holes || row.holes != walk.holes {
+            let found = walk.holes;
+            self.tell(
+                Part::Derived,
+                format!(
+                    "{found} bodies are missing, but {listed} are listed and {} counted",
+                    row.holes
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// A known fork has a proof that holds, and nothing at or above it is held unless a
+    /// revocation says that this branch is the good one.
+    fn ends(&mut self, ward: &Ward, feed: u32, row: &FeedRow) -> Result<()> {
+        let Some(fork) = row.fork else {
+            return Ok(());
+        };
+        let proof = self
+            .view
+            .0
+            .with(Table::Forks, &feed.to_be_bytes(), <[u8]>::to_vec)?;
+        let context = crate::serve::context_of(&ward.row)?;
+        let mut facts = facts_of(row);
+        // A feed that was dropped whole is known all the same.
+        facts.head.next = facts.head.next.max(1);
+        let holds = proof.is_some_and(|proof| verify_fork(&context, &facts, &proof).is_ok());
+        if !holds {
+            self.tell(
+                Part::Entries,
+                format!("the fork at entry {} has no proof that holds", fork.seq),
+            );
+        }
+        if row.revoked.is_none() && row.head.next > fork.seq {
+            self.tell(
+                Part::Entries,
+                format!("entries above the fork at entry {} are held", fork.seq),
+            );
+        }
+        Ok(())
+    }
+
+    /// The digest tree is what the leaves say.
+    pub(super) fn tree(&mut self, space: u32, leaves: &[(DeviceId, Hash)]) -> Result<()> {
+        let root = self.view.root(space);
+        if let Some(root) = self.sound(Part::Derived, root)?
+            && root != hash_of(leaves, 0)
+        {
+            self.tell(Part::Derived, "the space's digest isn't that of its feeds");
+        }
+        self.branch(space, &Prefix::root(), leaves)
+    }
+
+    fn branch(&mut self, space: u32, prefix: &Prefix, leaves: &[(DeviceId, Hash)]) -> Result<()> {
+        let depth = prefix.depth();
+        let branch = self.view.branch(space, prefix);
+        let Some(branch) = self.sound(Part::Derived, branch)? else {
+            return Ok(());
+        };
+        let is_bucket = leaves.len() <= BUCKET_FEEDS_MAX || depth >= DEPTH_MAX;
+        let Some(branch) = branch.filter(|_| !is_bucket) else {
+            if !is_bucket {
+                self.tell(Part::Derived, "a branch of the digest tree is missing");
+            }
+            return Ok(());
+        };
+        for value in 0..FANOUT as u8 {
+            let start = leaves.partition_point(|(device, _)| digit(device, depth) < value);
+            let end = leaves.partition_point(|(device, _)| digit(device, depth) <= value);
+            let below = leaves.get(start..end).unwrap_or_default();
+            if branch.hashes.get(usize::from(value)) != Some(&hash_of(below, depth + 1)) {
+                self.tell(
+                    Part::Derived,
+                    "a branch of the digest tree isn't that of its feeds",
+                );
+            }
+            if let Some(child) = prefix.child(value) {
+                self.branch(space, &child, below)?;
+            }
+        }
+        Ok(())
+    }
+}
