@@ -7,6 +7,7 @@
     unreachable_pub
 )]
 
+mod crash;
 mod doctor;
 mod faults;
 mod feeds;
@@ -20,5 +21,6 @@ mod records;
 mod retracts;
 mod support;
 mod tail;
+mod trace;
 mod usage;
 mod writer;
