@@ -130,8 +130,8 @@ struct Doctor<'v, S> {
     go_on: &'v mut dyn FnMut(&CheckUp) -> bool,
     sums: CheckUp,
     at: At,
-    /// Feeds and how many entries each has.
-    heads: BTreeMap<u32, u64>,
+    /// Feeds: how many entries are held from the first on, and between what places above a gap.
+    heads: BTreeMap<u32, (u64, u64, u64)>,
     stopped: bool,
 }
 
@@ -264,7 +264,10 @@ impl<S: Source> Doctor<'_, S> {
         let Some(row) = self.sound(Part::Entries, row)? else {
             return Ok(None);
         };
-        self.heads.insert(feed, row.head.next);
+        let above = row
+            .tail
+            .map_or((0, 0), |tail| (tail.facts.start, tail.facts.next));
+        self.heads.insert(feed, (row.head.next, above.0, above.1));
         if row.space != space || row.device != device {
             self.tell(Part::Entries, "the feed's row is another feed's");
             return Ok(None);
@@ -305,7 +308,9 @@ impl<S: Source> Doctor<'_, S> {
         for row in self.view.0.id_rows()? {
             let place = Indexed::decode(row?.1.value()).place;
             let held = match self.heads.get(&place.feed) {
-                Some(next) => place.seq < *next,
+                Some((next, start, end)) => {
+                    place.seq < *next || (*start..*end).contains(&place.seq)
+                }
                 // Of a space that was left, whose rows are still being deleted.
                 None => self.other_feed(place.feed)?.is_some(),
             };

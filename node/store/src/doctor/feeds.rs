@@ -14,7 +14,7 @@ use proto::{
 use super::{Doctor, Part, Ward, readable};
 use crate::{
     error::Result,
-    keys::{Key, Place, Prefixed},
+    keys::{Key, Place, Prefixed, number},
     project::{is_about, known_body, place_key, relation_place},
     roles::Relation,
     rows::FeedRow,
@@ -22,9 +22,14 @@ use crate::{
     tables::{Source, Table},
 };
 
-/// What one walk over a feed finds out.
+/// A walk over what is held of a feed without a gap.
 struct Walk {
     head: Head,
+    /// Where it ends: place and id.
+    end: u64,
+    top: EntryId,
+    /// It is what is held above a gap: how far its first checkpoint is isn't known.
+    above: bool,
     holes: u32,
 }
 
@@ -32,15 +37,16 @@ impl<S: Source> Doctor<'_, S> {
     pub(super) fn feed(&mut self, ward: &mut Ward, feed: u32, row: &FeedRow) -> Result<()> {
         self.sums.feeds += 1;
         ward.sums.feeds += u64::from(row.head.next > 0);
-        ward.sums.entries += row.head.next;
+        ward.sums.entries += row.entries();
         let mut walk = Walk {
             head: Head::EMPTY,
+            end: row.head.next,
+            top: row.head.top,
+            above: false,
             holes: 0,
         };
-        while walk.head.next < row.head.next {
-            if !self.segment(ward, feed, row, &mut walk)? {
-                return Ok(());
-            }
+        if !self.walk(ward, feed, row, &mut walk)? {
+            return Ok(());
         }
         if walk.head != row.head {
             self.tell(
@@ -51,8 +57,56 @@ impl<S: Source> Doctor<'_, S> {
                 ),
             );
         }
+        if let Some(tail) = row.tail.map(|tail| tail.facts) {
+            let mut above = Walk {
+                head: Head {
+                    next: tail.start,
+                    top: tail.backlink,
+                    since_checkpoint: 0,
+                },
+                end: tail.next,
+                top: tail.top,
+                above: true,
+                holes: walk.holes,
+            };
+            if !self.walk(ward, feed, row, &mut above)? {
+                return Ok(());
+            }
+            walk.holes = above.holes;
+        }
+        self.gap(ward, feed, row)?;
         self.holes(feed, row, &walk)?;
         self.ends(ward, feed, row)
+    }
+
+    /// Walks to the end; false where the feed can't be followed.
+    fn walk(&mut self, ward: &mut Ward, feed: u32, row: &FeedRow, walk: &mut Walk) -> Result<bool> {
+        while walk.head.next < walk.end {
+            if !self.segment(ward, feed, row, walk)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is missing below newer entries is noted.
+    fn gap(&mut self, ward: &Ward, feed: u32, row: &FeedRow) -> Result<()> {
+        let key = Key::new().u32(ward.number).u32(feed);
+        let noted = self.view.0.with(Table::Gaps, key.as_slice(), number)?;
+        let missing = row
+            .tail
+            .map(|tail| tail.facts.start.saturating_sub(row.head.next));
+        if noted != missing {
+            self.tell(
+                Part::Derived,
+                format!(
+                    "{} entries are noted as missing below newer ones, {} are",
+                    noted.unwrap_or(0),
+                    missing.unwrap_or(0)
+                ),
+            );
+        }
+        Ok(())
     }
 
     /// Checks the segment that begins at the walk's place; false where the feed can't be followed.
@@ -75,9 +129,9 @@ impl<S: Source> Doctor<'_, S> {
         let Some(run) = self.sound(Part::Entries, segment.run())? else {
             return Ok(false);
         };
-        if run.start != next || run.items.is_empty() || run.end() > row.head.next {
+        if run.start != next || run.items.is_empty() || run.end() > walk.end {
             let (start, end) = (run.start, run.end());
-            let to = row.head.next;
+            let to = walk.end;
             self.tell(
                 Part::Entries,
                 format!("a segment has entries {start} to {end} where {next} to at most {to} are expected"),
@@ -133,16 +187,17 @@ impl<S: Source> Doctor<'_, S> {
             let signature = signatures
                 .next_if(|(index, _)| *index as usize == at)
                 .map(|(_, signature)| signature);
-            let last = header.seq + 1 == row.head.next;
-            let needed = walk.head.checkpoint_next(header.body_len) || (last && !vouched(row));
+            let last = header.seq + 1 == walk.end;
+            let checkpoint = !walk.above && walk.head.checkpoint_next(header.body_len);
+            let needed = checkpoint || (last && !vouched(row));
             if !self.signature(row.device, id, header, signature, needed) {
                 return Ok(false);
             }
             walk.head = walk.head.after(*id, header.body_len);
         }
         let next = walk.head.next;
-        let expected = if next == row.head.next {
-            Some(row.head.top)
+        let expected = if next == walk.end {
+            Some(walk.top)
         } else {
             let segment = readable(self.view.segment(feed, next))?;
             segment.and_then(|segment| Some(segment.run().ok()?.backlink))

@@ -13,7 +13,8 @@ use proto::{
 use store::Store;
 
 use crate::support::{
-    Device, Place, T0, pull, react, reply, runs, settle, take, thread, try_post, until, write,
+    Device, Place, T0, healthy, pull, react, reply, runs, settle, take, thread, try_post, until,
+    write,
 };
 
 struct World {
@@ -136,6 +137,7 @@ fn tail_of(store: &Store, space: SpaceId, device: DeviceId) -> Option<(u64, u64,
 
 /// Everything that pages show, topic by topic. An author's own posts stand in their order.
 fn texts(store: &Store, space: SpaceId) -> Vec<String> {
+    healthy(store);
     let view = store.read().unwrap();
     let mut texts = Vec::new();
     for topic in view.topics(space, None, 500).unwrap().items {
@@ -164,6 +166,7 @@ fn texts(store: &Store, space: SpaceId) -> Vec<String> {
 /// What both must agree on once nothing is missing: frontiers, bodies, what pages show, and that a
 /// third node can be served from there.
 fn assert_same(world: &World, other: &Store) {
+    healthy(other);
     let (space, device) = (world.forum.id(), world.ben.id());
     let (one, two) = (world.full.read().unwrap(), other.read().unwrap());
     assert_eq!(

@@ -115,6 +115,7 @@ impl World {
                 match verify_run(&context, &facts, run) {
                     Ok(Outcome::Continues(run)) => drop(txn.import(space, run, now)),
                     Ok(Outcome::Overlaps(overlap)) => drop(txn.compare(space, &overlap)),
+                    Ok(Outcome::ContinuesTail(tail)) => drop(txn.import_tail(space, tail, now)),
                     // A feed that ended takes no more.
                     Err(_) => {}
                 }
