@@ -273,7 +273,7 @@ async fn become_contacts(
     Ok(id)
 }
 
-fn befriend(
+pub(crate) fn befriend(
     txn: &mut Txn<'_>,
     keys: &Keys,
     card: &Card,

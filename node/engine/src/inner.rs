@@ -387,37 +387,46 @@ impl Inner {
         snapshot: &Snapshot,
         id: IdentityId,
     ) -> Result<Option<Audience>, store::Error> {
-        let Some(contact) = snapshot
-            .contact(&id)?
-            .filter(|contact| contact.state == ContactState::Ready)
-        else {
-            return Ok(None);
-        };
-        let Some(secret) = contact.pair_secret.clone() else {
-            return Ok(None);
-        };
         let own = self.keys().map(|keys| keys.identity.id()).unwrap_or(id);
-        let mut clearances = Vec::new();
-        for space in snapshot.spaces()? {
-            let facts = space.facts(own);
-            let excluded = snapshot.is_excluded(space.id, id)?;
-            let facts_of = ContactFacts {
-                identity: id,
-                ready: true,
-                excluded,
-            };
-            clearances.extend(clear(&facts, &facts_of).map(|clearance| (clearance, space.kind)));
-        }
-        let offers = records::unseen_offers_to(snapshot, id, contact.acked_rev)?;
-        Ok(Some(Audience {
-            clearances,
-            rev: contact.my_rev,
-            seen_rev: contact.seen_rev,
-            offers,
-            secret,
-            contact,
-        }))
+        audience_of(snapshot, own, id)
     }
+}
+
+/// See [`Inner::audience_of`].
+pub(crate) fn audience_of(
+    snapshot: &Snapshot,
+    own: IdentityId,
+    id: IdentityId,
+) -> Result<Option<Audience>, store::Error> {
+    let Some(contact) = snapshot
+        .contact(&id)?
+        .filter(|contact| contact.state == ContactState::Ready)
+    else {
+        return Ok(None);
+    };
+    let Some(secret) = contact.pair_secret.clone() else {
+        return Ok(None);
+    };
+    let mut clearances = Vec::new();
+    for space in snapshot.spaces()? {
+        let facts = space.facts(own);
+        let excluded = snapshot.is_excluded(space.id, id)?;
+        let facts_of = ContactFacts {
+            identity: id,
+            ready: true,
+            excluded,
+        };
+        clearances.extend(clear(&facts, &facts_of).map(|clearance| (clearance, space.kind)));
+    }
+    let offers = records::unseen_offers_to(snapshot, id, contact.acked_rev)?;
+    Ok(Some(Audience {
+        clearances,
+        rev: contact.my_rev,
+        seen_rev: contact.seen_rev,
+        offers,
+        secret,
+        contact,
+    }))
 }
 
 pub(crate) fn about_contact(contact: IdentityId) -> About {

@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use proto::{
-    DeviceId, EndpointId, IdentityId, SpaceId,
+    DeviceId, EndpointId, IdentityId, Millis, SpaceId,
     admission::Chain,
     body::{Body, kind},
     frame::OfferFrame,
     limits::{BATCH_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
     run::{BodyPart, Run},
+    session::Output,
     space::{Descriptor, SpaceContext, SpaceKind},
     verify::{Comparison, Overlap, Reject, VerifiedRun, VerifiedTail},
 };
@@ -67,6 +68,40 @@ pub(crate) enum Job {
 }
 
 impl Job {
+    /// What a session wants stored; `None` where that is nothing.
+    pub(crate) fn of(output: Output) -> Option<Self> {
+        Some(match output {
+            Output::Import { space, run } => Self::Import { space, run },
+            Output::ImportTail { space, tail } => Self::ImportTail { space, tail },
+            Output::Compare { space, overlap } => Self::Compare { space, overlap },
+            Output::ImportFork {
+                space,
+                device,
+                proof,
+            } => Self::Fork {
+                space,
+                device,
+                proof,
+            },
+            Output::Fill {
+                space,
+                device,
+                seq,
+                body,
+            } => Self::Fill {
+                space,
+                device,
+                seq,
+                body,
+            },
+            Output::Common(spaces) => Self::Common(spaces),
+            Output::Offers { rev, offers } => Self::Offers { rev, offers },
+            Output::SeenBy { rev } => Self::SeenBy { rev },
+            Output::PeerHolds { space, base } => Self::PeerHolds { space, base },
+            Output::Control(_) | Output::Equal(_) | Output::Rejected(_) => return None,
+        })
+    }
+
     pub(crate) fn entries(&self) -> usize {
         match self {
             Self::Import { run, .. } => run.items().len(),
@@ -123,9 +158,9 @@ impl JobResult {
 
 /// What is told after the commit.
 #[derive(Default)]
-struct Aftermath {
-    events: Vec<(EventKind, About)>,
-    audience: bool,
+pub(crate) struct Aftermath {
+    pub(crate) events: Vec<(EventKind, About)>,
+    pub(crate) audience: bool,
 }
 
 impl Inner {
@@ -147,24 +182,11 @@ impl Inner {
             endpoint,
             own,
             device,
+            now: clock::now(),
         };
         let (results, aftermath) = self
             .store
-            .write(move |txn| {
-                let mut aftermath = Aftermath::default();
-                let results = jobs
-                    .into_iter()
-                    .map(|job| {
-                        // What many runs change of a topic is written once for all of them.
-                        match job {
-                            Job::Import { .. } => txn.hold_topics(),
-                            _ => txn.settle()?,
-                        }
-                        from.take(txn, job, &mut aftermath)
-                    })
-                    .collect::<Result<Vec<_>, _>>()?;
-                Ok((results, aftermath))
-            })
+            .write(move |txn| from.take_all(txn, jobs))
             .await?;
         self.events.emit_all(aftermath.events);
         if aftermath.audience {
@@ -209,14 +231,37 @@ impl Inner {
 
 /// Whose batch it is, and who we are.
 #[derive(Clone, Copy)]
-struct From {
-    contact: IdentityId,
-    endpoint: EndpointId,
-    own: IdentityId,
-    device: DeviceId,
+pub(crate) struct From {
+    pub(crate) contact: IdentityId,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) own: IdentityId,
+    pub(crate) device: DeviceId,
+    /// When it came.
+    pub(crate) now: Millis,
 }
 
 impl From {
+    /// Takes in a batch, in one transaction.
+    pub(crate) fn take_all(
+        &self,
+        txn: &mut Txn<'_>,
+        jobs: Vec<Job>,
+    ) -> Result<(Vec<JobResult>, Aftermath), Error> {
+        let mut aftermath = Aftermath::default();
+        let results = jobs
+            .into_iter()
+            .map(|job| {
+                // What many runs change of a topic is written once for all of them.
+                match job {
+                    Job::Import { .. } => txn.hold_topics(),
+                    _ => txn.settle()?,
+                }
+                self.take(txn, job, &mut aftermath)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok((results, aftermath))
+    }
+
     fn take(
         &self,
         txn: &mut Txn<'_>,
@@ -226,7 +271,7 @@ impl From {
         let bytes = job.bytes();
         Ok(match job {
             Job::Import { space, run } => {
-                let (device, now) = (run.device(), clock::now());
+                let (device, now) = (run.device(), self.now);
                 match txn.import_from(self.contact, space, run, now) {
                     Ok(imported) => {
                         let new = noted(space, &imported, aftermath);
@@ -305,7 +350,7 @@ impl From {
                 Self::settled(
                     space,
                     device,
-                    txn.fill_from(self.contact, space, (device, seq), &body, clock::now()),
+                    txn.fill_from(self.contact, space, (device, seq), &body, self.now),
                 )?
             }
             Job::Common(spaces) => {
@@ -375,7 +420,7 @@ impl From {
                 if txn.left(&context.id)?.is_some() {
                     continue;
                 }
-                let now = clock::now();
+                let now = self.now;
                 match txn.create_space(&spaces::described(&descriptor, chain, now)) {
                     Ok(()) => own_feed::restore(txn, self.device, context.id, now)?,
                     Err(Error::TooManySpaces { .. }) => continue,
@@ -396,7 +441,7 @@ impl From {
             if repeated || theirs.count() >= OFFERS_PER_CONTACT_MAX {
                 continue;
             }
-            let id = records::put_offer_in(txn, self.contact, offer, clock::now())?;
+            let id = records::put_offer_in(txn, self.contact, offer, self.now)?;
             let about = About {
                 subject: Some(id),
                 space: Some(context.id),

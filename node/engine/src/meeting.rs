@@ -319,43 +319,14 @@ impl Driver {
             };
             match output {
                 Output::Control(bytes) => self.outbox.push_back(bytes.into()),
-                Output::Import { space, run } => self.batches.push(Job::Import { space, run }),
-                Output::ImportTail { space, tail } => {
-                    self.batches.push(Job::ImportTail { space, tail });
-                }
-                Output::Compare { space, overlap } => {
-                    self.batches.push(Job::Compare { space, overlap })
-                }
-                Output::ImportFork {
-                    space,
-                    device,
-                    proof,
-                } => self.batches.push(Job::Fork {
-                    space,
-                    device,
-                    proof,
-                }),
-                Output::Fill {
-                    space,
-                    device,
-                    seq,
-                    body,
-                } => self.batches.push(Job::Fill {
-                    space,
-                    device,
-                    seq,
-                    body,
-                }),
-                Output::Common(spaces) => self.batches.push(Job::Common(spaces)),
-                Output::Offers { rev, offers } => self.batches.push(Job::Offers { rev, offers }),
-                Output::SeenBy { rev } => self.batches.push(Job::SeenBy { rev }),
-                Output::Equal(_) => {}
-                Output::PeerHolds { space, base } => {
-                    self.batches.push(Job::PeerHolds { space, base })
-                }
                 Output::Rejected(reject) => {
                     self.inner.count_rejected(&reject);
                     tracing::debug!(contact = ?self.meeting.contact, %reject, "dropped something of a contact's");
+                }
+                job => {
+                    if let Some(job) = Job::of(job) {
+                        self.batches.push(job);
+                    }
                 }
             }
         }

@@ -8,7 +8,11 @@ use proto::{
 };
 use store::{Error, NewEntry, OfferOut, Source, SpaceRecord, Txn, View};
 
-use crate::{files::Keys, records};
+use crate::{
+    files::Keys,
+    own_feed,
+    records::{self, OfferState},
+};
 
 /// The row of a forum or a blog.
 pub(crate) fn described(descriptor: &Descriptor, chain: Chain, now: Millis) -> SpaceRecord {
@@ -74,6 +78,69 @@ pub(crate) fn put_offer(
         rev,
     };
     records::put_offer_out(txn, to, space.id, offer)
+}
+
+/// Offers a space to a contact, who hears it at the next meeting.
+pub(crate) fn offer(
+    txn: &mut Txn<'_>,
+    keys: &Keys,
+    id: SpaceId,
+    contact: IdentityId,
+) -> Result<(), Error> {
+    let space = txn.space(id)?.ok_or(Error::UnknownSpace)?;
+    records::change_contact(txn, contact, |row| row.my_rev += 1)?;
+    put_offer(txn, keys, &space, contact)
+}
+
+/// Takes an offered space and forgets all offers of it: the space, and who offered it. `None`
+/// where no such offer waits.
+pub(crate) fn accept(
+    txn: &mut Txn<'_>,
+    device: DeviceId,
+    id: &str,
+    now: Millis,
+) -> Result<Option<(SpaceId, IdentityId)>, Error> {
+    let Some(row) = txn
+        .offer_in(&id.to_owned())?
+        .filter(|row| row.state == OfferState::Waiting)
+    else {
+        return Ok(None);
+    };
+    let (Ok(descriptor), Ok(chain)) = (
+        Descriptor::decode(&row.descriptor),
+        Chain::decode(&row.chain),
+    ) else {
+        return Ok(None);
+    };
+    let space = descriptor.id();
+    if txn.space(space)?.is_none() {
+        records::set_left(txn, space, None)?;
+        txn.create_space(&described(&descriptor, chain, now))?;
+        own_feed::restore(txn, device, space, now)?;
+        records::bump_revs(txn)?;
+    }
+    for (same, _) in txn
+        .offers_in()?
+        .into_iter()
+        .filter(|(_, same)| same.descriptor == row.descriptor)
+    {
+        txn.remove_offer_in(&same)?;
+    }
+    Ok(Some((space, row.from)))
+}
+
+/// Leaves a space: its content is deleted, but what keeps the own feed from contradicting itself.
+pub(crate) fn leave(
+    txn: &mut Txn<'_>,
+    device: DeviceId,
+    id: SpaceId,
+    now: Millis,
+) -> Result<(), Error> {
+    own_feed::keep(txn, device, id)?;
+    txn.leave_space(id)?;
+    records::set_left(txn, id, Some(now))?;
+    records::withdraw_offers(txn, id)?;
+    records::bump_revs(txn)
 }
 
 /// An entry that was written, with the genesis before it where it was the feed's first.

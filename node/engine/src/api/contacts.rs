@@ -421,7 +421,11 @@ impl Node {
 }
 
 /// Forgets a contact: the row, the conversation, and their blog. What they wrote in common spaces stays.
-fn forget(txn: &mut store::Txn<'_>, keys: &Keys, id: IdentityId) -> Result<(), store::Error> {
+pub(crate) fn forget(
+    txn: &mut store::Txn<'_>,
+    keys: &Keys,
+    id: IdentityId,
+) -> Result<(), store::Error> {
     let own = keys.identity.id();
     let spaces = txn
         .spaces()?

@@ -22,7 +22,6 @@ use crate::{
     files,
     inner::Inner,
     intake::entry_event,
-    own_feed,
     records::{self, ContactState, OfferState},
     spaces::{self, Written},
     view::{Blog, Fork, Forum, Member, Offer, Page, PageQuery, SpaceKind},
@@ -231,11 +230,7 @@ impl Node {
         }
         self.0
             .store
-            .write(move |txn| {
-                let space = txn.space(id)?.ok_or(store::Error::UnknownSpace)?;
-                records::change_contact(txn, contact, |row| row.my_rev += 1)?;
-                spaces::put_offer(txn, &keys, &space, contact)
-            })
+            .write(move |txn| spaces::offer(txn, &keys, id, contact))
             .await?;
         self.0.tell_audience();
         self.0.events.emit(
@@ -294,35 +289,7 @@ impl Node {
         let accepted = self
             .0
             .store
-            .write(move |txn| {
-                let Some(row) = txn
-                    .offer_in(&id)?
-                    .filter(|row| row.state == OfferState::Waiting)
-                else {
-                    return Ok(None);
-                };
-                let (Ok(descriptor), Ok(chain)) = (
-                    Descriptor::decode(&row.descriptor),
-                    Chain::decode(&row.chain),
-                ) else {
-                    return Ok(None);
-                };
-                let space = descriptor.id();
-                if txn.space(space)?.is_none() {
-                    records::set_left(txn, space, None)?;
-                    txn.create_space(&spaces::described(&descriptor, chain, now))?;
-                    own_feed::restore(txn, keys.device.id(), space, now)?;
-                    records::bump_revs(txn)?;
-                }
-                for (same, _) in txn
-                    .offers_in()?
-                    .into_iter()
-                    .filter(|(_, same)| same.descriptor == row.descriptor)
-                {
-                    txn.remove_offer_in(&same)?;
-                }
-                Ok(Some((space, row.from)))
-            })
+            .write(move |txn| spaces::accept(txn, keys.device.id(), &id, now))
             .await?;
         let (space, from) = accepted.ok_or(Error::NotFound { what: "the offer" })?;
         self.0.tell_audience();
@@ -402,13 +369,7 @@ impl Node {
         let now = clock::now();
         self.0
             .store
-            .write(move |txn| {
-                own_feed::keep(txn, keys.device.id(), id)?;
-                txn.leave_space(id)?;
-                records::set_left(txn, id, Some(now))?;
-                records::withdraw_offers(txn, id)?;
-                records::bump_revs(txn)
-            })
+            .write(move |txn| spaces::leave(txn, keys.device.id(), id, now))
             .await?;
         self.0.tell_audience();
         self.0.events.emit(
