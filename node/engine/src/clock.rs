@@ -1,6 +1,9 @@
 //! The only place that reads a clock.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use proto::Millis;
 
@@ -13,7 +16,29 @@ pub(crate) fn now() -> Millis {
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// How long to sleep until `at`, at most `max`: the wall clock may jump.
+/// Time since this was first asked for: for waits, since it never jumps as [`now`] may.
+pub(crate) fn steady() -> Millis {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let since = BEGAN.get_or_init(Instant::now).elapsed();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How long to sleep until `at` of [`steady`], at most `max`.
 pub(crate) fn until(at: Millis, max: Duration) -> Duration {
-    Duration::from_millis(at.since(now())).min(max)
+    Duration::from_millis(at.since(steady())).min(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that is set back, as by a network's time after a start in 2038, must not make a
+    /// meeting wait for years until it asks again for what got lost.
+    #[test]
+    fn waits_are_measured_from_the_start_and_not_by_the_wall() {
+        let began = steady();
+        assert!(began < Millis(86_400_000), "{began:?}");
+        assert!(until(began.plus(1_000), Duration::MAX) <= Duration::from_secs(1));
+        assert!(steady() >= began);
+    }
 }

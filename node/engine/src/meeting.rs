@@ -44,7 +44,7 @@ use crate::{
 const EXPORTER_LABEL: &[u8] = b"waymeet/sync/1";
 /// A peer that doesn't say hello, or compare what it holds, within this time is let go.
 const COMPARE_WAIT: Duration = Duration::from_secs(60);
-/// The wall clock may jump, so a timer is looked at again at least this often.
+/// A timer is looked at again at least this often: after a sleep of the machine, for one.
 const TIMER_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// Entries that were asked for and won't be taken any more from which on a meeting begins anew: the
@@ -249,7 +249,7 @@ impl Driver {
             };
             let mut session = Session::new(start, &snapshot)?;
             let fetch = fetch_from(&snapshot, meeting.contact)?;
-            session.handle_fetch(fetch, clock::now(), &snapshot)?;
+            session.handle_fetch(fetch, clock::steady(), &snapshot)?;
             (session, fetch, topic, addrs)
         };
         let dial = conn.dialed().then_some(DialHint { addrs, relay: None });
@@ -367,7 +367,7 @@ impl Driver {
 
     fn handle_batch(&mut self, results: Result<Vec<JobResult>, store::Error>) -> Result<(), End> {
         let snapshot = self.inner.store.read()?;
-        let now = clock::now();
+        let now = clock::steady();
         for result in results? {
             let handled = match result {
                 JobResult::Feed {
@@ -410,7 +410,8 @@ impl Driver {
         }
         self.fetch = fetch;
         let before = self.session.progress().want;
-        self.session.handle_fetch(fetch, clock::now(), snapshot)?;
+        self.session
+            .handle_fetch(fetch, clock::steady(), snapshot)?;
         self.inner
             .events
             .emit(EventKind::Contact, about_contact(self.meeting.contact));
@@ -428,7 +429,7 @@ impl Driver {
         };
         let snapshot = self.inner.store.read()?;
         self.session
-            .handle_frame(lane, frame, clock::now(), &snapshot)
+            .handle_frame(lane, frame, clock::steady(), &snapshot)
             .map_err(end_of)?;
         if !self.meeting.confirmed.swap(true, Ordering::Relaxed) {
             self.inner.meeting_began(&self.meeting);
@@ -445,7 +446,7 @@ impl Driver {
             Some(PairEvent::Message(message)) => {
                 let snapshot = self.inner.store.read()?;
                 self.session
-                    .handle_gossip(&message, clock::now(), &snapshot)
+                    .handle_gossip(&message, clock::steady(), &snapshot)
                     .map_err(end_of)?;
             }
             None => {
@@ -530,7 +531,7 @@ impl Driver {
 
     fn handle_timeout(&mut self) -> Result<(), End> {
         let snapshot = self.inner.store.read()?;
-        Ok(self.session.handle_timeout(clock::now(), &snapshot)?)
+        Ok(self.session.handle_timeout(clock::steady(), &snapshot)?)
     }
 
     /// Shows how far the meeting is to the rest of the node.

@@ -5,6 +5,9 @@
 //! entries to send out of [`Session::poll_data`], one frame whenever a stream has room. What is
 //! held is read through [`SpaceStore`].
 //!
+//! The time that it is given measures waits only, so it should be one that doesn't jump, whatever
+//! the wall clock does.
+//!
 //! What the peer makes us say is kept as sets of feeds and subtrees, and becomes frames only when
 //! they can be sent: so a peer that asks and never reads costs a bounded amount of memory, and
 //! nobody has to stop reading because nobody reads.
