@@ -26,6 +26,8 @@ mod invites;
 mod meeting;
 mod own_feed;
 mod records;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod spaces;
 mod supervisor;
 pub mod view;

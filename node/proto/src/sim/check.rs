@@ -112,7 +112,15 @@ impl<S: NodeStore> World<S> {
 
     fn check_told(&self, n: usize, m: usize, space: SpaceId, what: &str) {
         if !self.may_tell(n, space, self.identity(m)) {
-            self.fail(&format!("node {n} told node {m} of {space:?}: {what}"));
+            let excluded = &self.oracle.excluded;
+            let why = if excluded.contains(&(n, space, self.identity(m))) {
+                "whom it excluded"
+            } else {
+                "who didn't know"
+            };
+            self.fail(&format!(
+                "node {n} told node {m}, {why}, of {space:?}: {what}"
+            ));
         }
     }
 
@@ -317,14 +325,47 @@ impl<S: NodeStore> World<S> {
                 };
                 let first = digest(group[0]);
                 if let Some(other) = group.iter().find(|n| digest(**n) != first) {
+                    let detail = self.detail(space, group[0], *other);
                     return Some(format!(
-                        "nodes {} and {other} of {group:?} differ in {space:?}",
+                        "nodes {} and {other} of {group:?} differ in {space:?}: {detail}",
                         group[0]
                     ));
                 }
             }
         }
         None
+    }
+
+    /// In which feeds two nodes differ.
+    fn detail(&self, space: SpaceId, one: usize, other: usize) -> String {
+        let frontiers = |n: usize| {
+            let view = self.well(n, self.nodes[n].store.view());
+            self.well(n, view.frontiers(space, &Prefix::root(), None, 1_000))
+        };
+        let (ours, theirs) = (frontiers(one), frontiers(other));
+        let ours = ours.iter().filter(|frontier| !theirs.contains(frontier));
+        let meeting = self
+            .meetings
+            .values()
+            .find(|meeting| meeting.ends.contains(&one) && meeting.ends.contains(&other));
+        let said: Vec<_> = meeting
+            .iter()
+            .flat_map(|meeting| meeting.sides.iter().flatten())
+            .map(|side| {
+                let common = side.session.common();
+                (
+                    common.contains(&space),
+                    side.session.progress(),
+                    &side.session,
+                )
+            })
+            .collect();
+        let mut text = format!("meeting {said:?}");
+        for own in ours {
+            let their = theirs.iter().find(|their| their.device == own.device);
+            text.push_str(&format!("\n {own:?}\n {their:?}"));
+        }
+        text
     }
 
     /// All who should hold the same hold the same, by value.

@@ -14,7 +14,7 @@ impl<S: NodeStore> World<S> {
         let wait = self.rng.around(mean.max(1));
         self.at(self.now + wait, Event::Fault);
         let n = self.rng.index(self.nodes.len());
-        if !self.nodes[n].up {
+        if !self.nodes[n].up || self.nodes[n].full {
             return;
         }
         match self.rng.below(16) {
@@ -46,6 +46,21 @@ impl<S: NodeStore> World<S> {
         }
     }
 
+    /// A commit found no room: all meetings end.
+    pub(super) fn fail_disk(&mut self, n: usize) {
+        if !std::mem::replace(&mut self.nodes[n].failing, true) {
+            for (meeting, _) in self.meetings_of(n) {
+                self.cut(meeting);
+            }
+        }
+    }
+
+    pub(super) fn free_disk(&mut self, n: usize) {
+        self.nodes[n].store.set_full(false);
+        self.nodes[n].full = false;
+        self.nodes[n].failing = false;
+    }
+
     /// The power fails.
     pub(super) fn crash(&mut self, n: usize) {
         self.figures.crashes += 1;
@@ -53,7 +68,10 @@ impl<S: NodeStore> World<S> {
         self.nodes[n].doomed = false;
         self.forget_meetings(n);
         let seed = self.rng.next();
+        self.free_disk(n);
         self.nodes[n].store.power_cut(seed);
+        // What was being changed may have been done.
+        self.know_again(n);
         let wait = if self.raging {
             self.rng.between(SECOND, 3 * HOUR)
         } else {
@@ -68,7 +86,9 @@ impl<S: NodeStore> World<S> {
         if self.setting.clocks && self.raging && self.rng.chance(300) {
             self.jump(n);
         }
-        self.check_acknowledged(n);
+        if !self.nodes[n].full {
+            self.check_acknowledged(n);
+        }
     }
 
     /// An older copy of the disk takes its place. The person either waits until what was written
@@ -81,11 +101,9 @@ impl<S: NodeStore> World<S> {
         self.nodes[n].up = false;
         self.nodes[n].doomed = false;
         self.forget_meetings(n);
+        self.free_disk(n);
         self.nodes[n].store.put_back(&image);
-        if self.nodes[n].full {
-            self.nodes[n].store.set_full(true);
-        }
-        if self.rng.chance(500) {
+        if self.nodes[n].witness || self.rng.chance(500) {
             self.nodes[n].silent = true;
         } else {
             let device = self.nodes[n].person.device.id();
@@ -100,8 +118,7 @@ impl<S: NodeStore> World<S> {
     pub fn calm(&mut self) {
         self.raging = false;
         for n in 0..self.nodes.len() {
-            self.nodes[n].full = false;
-            self.nodes[n].store.set_full(false);
+            self.free_disk(n);
             if self.nodes[n].doomed {
                 self.crash(n);
             } else if !self.nodes[n].up {

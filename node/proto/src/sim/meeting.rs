@@ -83,7 +83,10 @@ impl<S: NodeStore> World<S> {
         if self.rng.chance(500) {
             ends.reverse();
         }
-        let known = |n: usize, m: usize| self.nodes[n].up && self.nodes[n].contacts.contains(&m);
+        let known = |n: usize, m: usize| {
+            let node = &self.nodes[n];
+            node.up && !node.failing && node.contacts.contains(&m)
+        };
         if !known(ends[0], ends[1]) || !known(ends[1], ends[0]) {
             return false;
         }
@@ -296,7 +299,7 @@ impl<S: NodeStore> World<S> {
         let taken = match self.nodes[n].store.take(&peer, batch, wall) {
             Ok(taken) => taken,
             Err(_) if self.nodes[n].doomed => return self.crash(n),
-            Err(_) if self.nodes[n].full => return self.cut(meeting),
+            Err(_) if self.nodes[n].full => return self.fail_disk(n),
             Err(error) => self.fail(&format!("node {n} could not store: {error:?}")),
         };
         self.pass_on(n, meeting, &taken);
@@ -590,12 +593,13 @@ impl<S: NodeStore> World<S> {
         };
         if let Some(batch) = side.batch.take()
             && self.nodes[n].up
+            && !self.nodes[n].failing
         {
             let wall = self.wall(n);
             match self.nodes[n].store.take(&side.peer, batch, wall) {
                 Ok(taken) => self.pass_on(n, meeting, &taken),
                 Err(_) if self.nodes[n].doomed => self.crash(n),
-                Err(_) if self.nodes[n].full => {}
+                Err(_) if self.nodes[n].full => self.fail_disk(n),
                 Err(error) => self.fail(&format!("node {n} could not store: {error:?}")),
             }
         }

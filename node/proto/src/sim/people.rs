@@ -52,7 +52,7 @@ impl<S: NodeStore> World<S> {
         }
         let wait = self.rng.around(DAY / self.setting.acts);
         self.at(self.now + wait, Event::Act(n));
-        if !self.nodes[n].up {
+        if !self.nodes[n].up || self.nodes[n].failing {
             return;
         }
         self.accept(n);
@@ -179,6 +179,9 @@ impl<S: NodeStore> World<S> {
 
     /// A person ends a device whose key was used twice, most often before that shows.
     fn revoke(&mut self, n: usize, space: SpaceId) {
+        if self.is_double(n) || !self.is_honest(n) {
+            return;
+        }
         let doubles: Vec<usize> = (0..self.nodes.len())
             .filter(|m| {
                 let device = self.nodes[*m].person.device.id();
@@ -199,6 +202,7 @@ impl<S: NodeStore> World<S> {
         let revocation = Revocation::sign(&person.identity, space, device, seq, id);
         self.oracle.revoked.insert(device);
         let body = Body::Revocation(Box::new(revocation)).encode();
+        self.nodes[n].witness = true;
         self.write(n, space, Words::Revocation(body));
     }
 

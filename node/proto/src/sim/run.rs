@@ -33,7 +33,8 @@ pub fn run<S: NodeStore>(setting: Setting) -> Ran {
         world.run_until(hour * HOUR);
         if hour % 6 == 0 {
             let n = world.rng.index(world.nodes.len());
-            if world.nodes[n].up && !world.nodes[n].doomed {
+            let node = &world.nodes[n];
+            if node.up && !node.doomed && !node.full {
                 world.check_acknowledged(n);
             }
         }

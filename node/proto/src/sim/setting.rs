@@ -137,3 +137,31 @@ pub struct Figures {
     /// Entries among them.
     pub compared_entries: u64,
 }
+
+impl Figures {
+    /// Adds another run's: sums, and of what was the most the more.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.meetings += other.meetings;
+        self.frames += other.frames;
+        self.bytes += other.bytes;
+        self.hints += other.hints;
+        self.commits += other.commits;
+        self.written += other.written;
+        self.imported += other.imported;
+        self.crashes += other.crashes;
+        self.full += other.full;
+        self.restored += other.restored;
+        self.forks += other.forks;
+        self.revocations += other.revocations;
+        self.cuts += other.cuts;
+        self.jumps += other.jumps;
+        self.refused += other.refused;
+        self.rejected += other.rejected;
+        self.size_max = self.size_max.max(other.size_max);
+        self.size_hostile_max = self.size_hostile_max.max(other.size_hostile_max);
+        self.converged_us = self.converged_us.max(other.converged_us);
+        self.compared_spaces += other.compared_spaces;
+        self.compared_entries += other.compared_entries;
+    }
+}

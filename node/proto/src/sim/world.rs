@@ -34,8 +34,12 @@ pub(super) struct Node<S: NodeStore> {
     skew: i64,
     pub(super) up: bool,
     pub(super) full: bool,
+    /// A commit found the disk full: nothing is read either until it has room.
+    pub(super) failing: bool,
     /// The power fails at the next commit.
     pub(super) doomed: bool,
+    /// Its feed carries a revocation, so it must not fork.
+    pub(super) witness: bool,
     /// Doesn't write: what it wrote last may be lost here, and come back from others.
     pub(super) silent: bool,
     /// Nodes that it regards as contacts.
@@ -200,7 +204,9 @@ impl<S: NodeStore> World<S> {
             skew,
             up: true,
             full: false,
+            failing: false,
             doomed: false,
+            witness: false,
             silent: false,
             contacts: BTreeSet::new(),
             backup: None,
@@ -259,15 +265,16 @@ impl<S: NodeStore> World<S> {
             };
             let id = self.nodes[n].person.identity.id();
             let friend = self.nodes[m].person.identity.id();
-            if self.change(n, &change) != Some(Changed::Done) {
-                continue;
-            }
+            // It may be done also where the power fails before that is said.
             self.oracle.knows(conversation, id);
-            self.nodes[n].contacts.insert(m);
-            self.know_again(n);
             for blog in self.blogs_of(n) {
                 self.oracle.knows(blog, friend);
             }
+            if self.change(n, &change) != Some(Changed::Done) {
+                continue;
+            }
+            self.nodes[n].contacts.insert(m);
+            self.know_again(n);
         }
     }
 
@@ -362,10 +369,7 @@ impl<S: NodeStore> World<S> {
             Event::Act(n) => self.act(n),
             Event::Fault => self.fault(),
             Event::Boot(n) => self.boot(n),
-            Event::DiskFree(n) => {
-                self.nodes[n].store.set_full(false);
-                self.nodes[n].full = false;
-            }
+            Event::DiskFree(n) => self.free_disk(n),
             Event::Befriend(pair) => self.befriend(pair),
         }
     }
@@ -396,6 +400,9 @@ impl<S: NodeStore> World<S> {
     pub(super) fn change(&mut self, n: usize, change: &Change) -> Option<Changed> {
         let now = self.wall(n);
         let node = &mut self.nodes[n];
+        if node.failing {
+            return None;
+        }
         match node.store.change(change, now) {
             Ok(changed) => {
                 let space = match change {
@@ -419,7 +426,10 @@ impl<S: NodeStore> World<S> {
                 self.crash(n);
                 None
             }
-            Err(_) if node.full => None,
+            Err(_) if node.full => {
+                self.fail_disk(n);
+                None
+            }
             Err(error) => self.fail(&format!("node {n}: {change:?} failed: {error:?}")),
         }
     }
@@ -516,6 +526,12 @@ impl<S: NodeStore> World<S> {
 
     pub(super) fn identity(&self, n: usize) -> IdentityId {
         self.nodes[n].person.identity.id()
+    }
+
+    /// Its key is used twice.
+    pub(super) fn is_double(&self, n: usize) -> bool {
+        let device = self.nodes[n].person.device.id();
+        self.oracle.double.contains(&device)
     }
 
     /// Nothing is expected of it: it lies.

@@ -326,7 +326,7 @@ proptest! {
         let (ana, ben, space) = pair((count, 3));
         let mut cem = Memory::new(Person::new(3));
         cem.join_forum(&ana, space);
-        let mut nodes = vec![ana, ben, cem];
+        let mut nodes = [ana, ben, cem];
         let pairs = [(0, 1), (1, 2), (0, 2)];
         let fast = |a: Memory, b: Memory| {
             let (x, y) = (a.me.clone(), b.me.clone());
