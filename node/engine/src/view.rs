@@ -312,6 +312,8 @@ pub struct Forum {
     pub threads: u64,
     /// Entries held.
     pub entries: u64,
+    /// Older entries that are known to exist and still arrive: newer ones came first.
+    pub arriving: u64,
     /// Newest activity.
     pub last_activity_ms: Option<Millis>,
     /// Feeds whose author contradicted themselves.
@@ -380,6 +382,8 @@ pub struct Blog {
     pub unread: u64,
     /// Articles.
     pub articles: u64,
+    /// Older entries that are known to exist and still arrive: newer ones came first.
+    pub arriving: u64,
     /// Newest activity.
     pub last_activity_ms: Option<Millis>,
 }
@@ -433,6 +437,8 @@ pub struct TopicPage {
     pub posts: Page<Post>,
     /// The first unread entry of the whole topic and the cursor of the page (of the asked size) that begins with it.
     pub first_unread: Option<(EntryId, Cursor)>,
+    /// Older entries of its space that are known to exist and still arrive, here or in other topics.
+    pub arriving: u64,
 }
 
 /// An entry that is read: a post, an article, a comment or a message.
@@ -600,4 +606,6 @@ pub struct ConversationPage {
     pub posts: Page<Post>,
     /// Where the page before this one starts; `None` at the beginning.
     pub previous: Option<Cursor>,
+    /// Older entries that are known to exist and still arrive: newer ones came first.
+    pub arriving: u64,
 }

@@ -54,6 +54,8 @@ pub struct Space {
     pub joined: Millis,
     /// How much it holds.
     pub counts: Counts,
+    /// Entries that exist for sure and are missing below newer ones.
+    pub missing_below: u64,
     /// Newest activity of its topics.
     pub last_activity: Option<Millis>,
 }
@@ -179,6 +181,7 @@ impl<S: Source> View<S> {
             pair: row.pair,
             joined: row.joined,
             counts: self.counts_row(number)?,
+            missing_below: self.missing_in(number)?,
             last_activity: newest.map(|(key, _)| Millis(number_at(key.value(), 4, 6))),
         })
     }

@@ -39,9 +39,11 @@ impl<S: Source> View<S> {
     /// # Errors
     /// The database's.
     pub fn missing_below(&self, space: SpaceId) -> Result<u64> {
-        let Some(space) = self.space_number(space)? else {
-            return Ok(0);
-        };
+        self.space_number(space)?
+            .map_or(Ok(0), |number| self.missing_in(number))
+    }
+
+    pub(crate) fn missing_in(&self, space: u32) -> Result<u64> {
         let range = Prefixed::new(Key::new().u32(space));
         let mut missing = 0_u64;
         for row in self.0.rows(Table::Gaps, range.bounds())? {

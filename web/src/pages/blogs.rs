@@ -87,6 +87,7 @@ async fn list(ctx: Ctx, query: Query) -> Outcome<Response> {
 struct BlogPage {
     page: Layout,
     blog: BlogView,
+    arriving: u64,
     articles: Vec<TopicView>,
     next: Option<String>,
 }
@@ -105,6 +106,7 @@ async fn show(ctx: Ctx, Id(id): Id<SpaceId>, query: Query) -> Outcome<Response> 
             .iter()
             .map(|topic| TopicView::of(&ctx, "articles", topic))
             .collect(),
+        arriving: blog.arriving,
         blog: BlogView::of(&ctx, &blog),
     })
 }

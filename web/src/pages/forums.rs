@@ -127,6 +127,7 @@ async fn create(ctx: Ctx, query: Query, Form(fields): Form) -> Outcome<Response>
 struct ForumPage {
     page: Layout,
     forum: ForumView,
+    arriving: u64,
     threads: Vec<TopicView>,
     next: Option<String>,
 }
@@ -174,6 +175,7 @@ async fn show(ctx: Ctx, Id(id): Id<SpaceId>, query: Query) -> Outcome<Response> 
             .iter()
             .map(|topic| TopicView::of(&ctx, "threads", topic))
             .collect(),
+        arriving: forum.arriving,
         forum: ForumView::of(&ctx, &forum),
     })
 }

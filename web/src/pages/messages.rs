@@ -97,6 +97,7 @@ struct ConversationHtml {
     presence: String,
     posts: Vec<PostView>,
     unread: u64,
+    arriving: u64,
     older: Option<String>,
     newer: Option<String>,
     reply: ReplyForm,
@@ -150,6 +151,7 @@ fn page(ctx: &Ctx, id: IdentityId, query: &Query, message: Message) -> Outcome<R
             .below("/messages"),
         presence: presence(&contact),
         unread: conversation.conversation.unread,
+        arriving: conversation.arriving,
         older: conversation
             .previous
             .map(|cursor| format!("{href}?cursor={}", url_text(&cursor.0))),

@@ -54,6 +54,7 @@ struct TopicHtml {
     tags: Vec<String>,
     replies: u64,
     unread: u64,
+    arriving: u64,
     own: bool,
     /// The first entry is on this page.
     first: Option<PostView>,
@@ -109,6 +110,7 @@ fn page(ctx: &Ctx, query: &Query, topic_page: TopicPage, answer: Answer) -> Outc
         topic,
         posts,
         first_unread,
+        arriving,
     } = topic_page;
     let href = href(topic.kind, topic.id);
     let article = topic.kind == TopicKind::Article;
@@ -160,6 +162,7 @@ fn page(ctx: &Ctx, query: &Query, topic_page: TopicPage, answer: Answer) -> Outc
         tags: topic.tags,
         replies: topic.replies,
         unread: topic.unread,
+        arriving,
         own,
         first_is_missing: first.is_none() && cursor.is_none(),
         unread_here: posts

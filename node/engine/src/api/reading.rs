@@ -74,6 +74,7 @@ impl Node {
             what: "the thread or article",
         })?;
         let number = row.number;
+        let arriving = reader.snapshot.missing_below(row.space)?;
         let topic = reader.topic(row)?;
         let page = reader
             .snapshot
@@ -88,6 +89,7 @@ impl Node {
             topic,
             posts: Page { items, next },
             first_unread,
+            arriving,
         })
     }
 
@@ -127,6 +129,7 @@ impl Node {
         let mut reader = self.reader()?;
         let space = self.conversation_space(&reader.snapshot, contact)?;
         let conversation = reader.conversation(space, contact)?;
+        let arriving = reader.snapshot.missing_below(space)?;
         let (cursor, limit) = (read_cursor(query)?, limit(query)?);
         let page = match reader.snapshot.conversation(space)? {
             None => {
@@ -137,6 +140,7 @@ impl Node {
                         next: None,
                     },
                     previous: None,
+                    arriving,
                 });
             }
             Some(topic) if cursor.is_none() && from_end => {
@@ -155,6 +159,7 @@ impl Node {
             conversation,
             posts: Page { items, next },
             previous,
+            arriving,
         })
     }
 

@@ -97,6 +97,7 @@ impl Node {
             unread: space.counts.unread,
             threads: space.counts.topics,
             entries: space.counts.entries,
+            arriving: space.missing_below,
             last_activity_ms: space.last_activity,
             forks,
         })
@@ -432,6 +433,7 @@ impl Node {
             own,
             unread: space.counts.unread,
             articles: space.counts.topics,
+            arriving: space.missing_below,
             last_activity_ms: space.last_activity,
         })
     }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     admission::Chain,
-    frame::{Control, Data, Hello, Hint, LinkClass, OfferFrame},
+    frame::{Control, Data, Hello, Hint, LinkClass, OfferFrame, TailWant},
     ids::DeviceId,
     merkle::{FANOUT, Node, Prefix},
     session::key::SessionKey,
@@ -119,6 +119,23 @@ pub(super) fn add(lines: &mut Lines) {
             }],
         },
         Control::Seen { rev: 900 },
+        Control::WantTails {
+            channel: 1024,
+            feeds: vec![
+                TailWant {
+                    device,
+                    genesis: true,
+                    from: 1,
+                    end: None,
+                },
+                TailWant {
+                    device,
+                    genesis: false,
+                    from: 300,
+                    end: Some(400),
+                },
+            ],
+        },
     ];
     for frame in &frames {
         let name = format!("control.{}", name_of(frame));
@@ -146,6 +163,13 @@ pub(super) fn add(lines: &mut Lines) {
                 device,
                 seq: 256,
                 body: b"body",
+            },
+        ),
+        (
+            "tail",
+            Data::Tail {
+                device,
+                run: b"run",
             },
         ),
     ];

@@ -228,6 +228,8 @@ pub(crate) struct TopicPage {
     pub(crate) next: Option<String>,
     /// The first unread entry and the page that begins with it.
     pub(crate) first_unread: Option<FirstUnread>,
+    /// Older entries of its space that are known to exist and still arrive, here or elsewhere.
+    pub(crate) arriving: u64,
 }
 
 /// Where to read on.
@@ -250,6 +252,7 @@ impl TopicPage {
                 .into_iter()
                 .map(|post| Post::of(post, renderer))
                 .collect(),
+            arriving: page.arriving,
             first_unread: page.first_unread.map(|(id, cursor)| FirstUnread {
                 id: id.to_string(),
                 cursor: cursor.0,
@@ -312,6 +315,8 @@ pub(crate) struct ConversationPage {
     pub(crate) next: Option<String>,
     /// The cursor of the page before, null at the beginning.
     pub(crate) previous: Option<String>,
+    /// Older entries that are known to exist and still arrive: newer ones came first.
+    pub(crate) arriving: u64,
 }
 
 impl ConversationPage {
@@ -322,6 +327,7 @@ impl ConversationPage {
             unread: page.conversation.unread,
             next: page.posts.next.map(|cursor| cursor.0),
             previous: page.previous.map(|cursor| cursor.0),
+            arriving: page.arriving,
             items: page
                 .posts
                 .items

@@ -34,6 +34,8 @@ pub(crate) struct Forum {
     pub(crate) threads: u64,
     /// Entries held.
     pub(crate) entries: u64,
+    /// Older entries that are known to exist and still arrive: newer ones came first.
+    pub(crate) arriving: u64,
     /// Newest activity.
     pub(crate) last_activity_ms: Option<u64>,
     /// Feeds whose author contradicted themselves.
@@ -50,6 +52,7 @@ impl From<view::Forum> for Forum {
             unread: forum.unread,
             threads: forum.threads,
             entries: forum.entries,
+            arriving: forum.arriving,
             last_activity_ms: forum.last_activity_ms.map(|time| time.0),
             forks: forum
                 .forks
@@ -175,6 +178,8 @@ pub(crate) struct Blog {
     pub(crate) unread: u64,
     /// Articles.
     pub(crate) articles: u64,
+    /// Older entries that are known to exist and still arrive: newer ones came first.
+    pub(crate) arriving: u64,
     /// Newest activity.
     pub(crate) last_activity_ms: Option<u64>,
 }
@@ -188,6 +193,7 @@ impl From<view::Blog> for Blog {
             own: blog.own,
             unread: blog.unread,
             articles: blog.articles,
+            arriving: blog.arriving,
             last_activity_ms: blog.last_activity_ms.map(|time| time.0),
         }
     }
