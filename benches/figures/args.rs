@@ -18,6 +18,7 @@ Parts (all when none is named):
   page        pages of a node that holds many entries, and its start
   page-many   the same with very many entries
   idle        memory and processor time among contacts, and the start of a node
+  slow        today's posts of a month behind over a link of 100 kB/s
   kill        kill -9 at random moments while both sides write
   real-input  crates' documents as articles, fortunes as threads, on three nodes
 
@@ -27,6 +28,7 @@ Sizes:
   --runs N       catch-ups, each into a new node; the median is shown (3)
   --many-runs N  the same with very many entries (1)
   --posts N      posts from many writers (20000)
+  --behind N     entries of a month (10000)
   --samples N    live entries, one after the other (300)
   --spaces N     spaces where many are held (1000)
   --feeds N      feeds of the largest forum (10000)
@@ -53,6 +55,7 @@ pub(crate) enum Part {
     Reconcile,
     Feeds,
     FanOut,
+    Slow,
     Page,
     PageMany,
     Idle,
@@ -61,7 +64,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Floor,
         Self::CatchUp,
         Self::CatchUpMany,
@@ -71,6 +74,7 @@ impl Part {
         Self::Reconcile,
         Self::Feeds,
         Self::FanOut,
+        Self::Slow,
         Self::Page,
         Self::PageMany,
         Self::Idle,
@@ -89,6 +93,7 @@ impl Part {
             Self::Reconcile => "reconcile",
             Self::Feeds => "feeds",
             Self::FanOut => "fan-out",
+            Self::Slow => "slow",
             Self::Page => "page",
             Self::PageMany => "page-many",
             Self::Idle => "idle",
@@ -106,6 +111,7 @@ pub(crate) struct Args {
     pub(crate) many_runs: usize,
     pub(crate) runs: usize,
     pub(crate) posts: usize,
+    pub(crate) behind: usize,
     pub(crate) samples: usize,
     pub(crate) spaces: usize,
     pub(crate) feeds: usize,
@@ -132,6 +138,7 @@ impl Args {
             many_runs: 1,
             runs: 3,
             posts: 20_000,
+            behind: 10_000,
             samples: 300,
             spaces: 1_000,
             feeds: 10_000,
@@ -188,6 +195,7 @@ impl Args {
             "many-runs" => self.many_runs = number()?,
             "runs" => self.runs = number()?,
             "posts" => self.posts = number()?,
+            "behind" => self.behind = number()?,
             "samples" => self.samples = number()?,
             "spaces" => self.spaces = number()?,
             "feeds" => self.feeds = number()?,

@@ -42,6 +42,8 @@ pub(crate) struct Filled {
     /// What the forum counts: the entries and the first entries of their feeds.
     pub(crate) held: u64,
     pub(crate) threads: Vec<String>,
+    /// Each author's oldest entry among the newest thirtieth of all.
+    pub(crate) today: Vec<String>,
     /// Hashing, checking signatures and bodies of all entries, on one thread.
     pub(crate) verifying: Duration,
     /// Storing them with everything that pages need, a commit for every batch.
@@ -63,6 +65,7 @@ impl Filled {
             forum,
             held,
             threads: written.threads.iter().map(EntryId::to_string).collect(),
+            today: written.today.iter().map(EntryId::to_string).collect(),
             verifying: written.verifying,
             storing: written.storing,
         }
@@ -77,6 +80,7 @@ pub(crate) fn held(node: &Node, forum: &str) -> u64 {
 
 struct Written {
     threads: Vec<EntryId>,
+    today: Vec<EntryId>,
     verifying: Duration,
     storing: Duration,
 }
@@ -86,10 +90,12 @@ struct Feed {
     key: DeviceKey,
     facts: FeedFacts,
     waiting: Vec<(Millis, Vec<u8>)>,
+    /// The first entry from this time on.
+    today: (Millis, Option<EntryId>),
 }
 
 impl Feed {
-    fn new(seed: u8, creator: &Creator, space: SpaceId) -> (Self, Vec<u8>) {
+    fn new(seed: u8, creator: &Creator, space: SpaceId, today: Millis) -> (Self, Vec<u8>) {
         let identity = IdentityKey::from_seed(&[seed; 32]);
         let key = DeviceKey::from_seed(&[seed + 100; 32]);
         let name = format!("Author {seed}");
@@ -103,6 +109,7 @@ impl Feed {
             key,
             facts,
             waiting: Vec::new(),
+            today: (today, None),
         };
         (feed, genesis.encode())
     }
@@ -207,6 +214,9 @@ impl Writer {
         self.verifying += began.elapsed();
         feed.facts.head = run.head();
         let ids = run.items().iter().map(|item| item.id).collect();
+        let (today, first) = &mut feed.today;
+        let mut new = run.items().iter().filter(|item| item.created >= *today);
+        *first = first.or_else(|| new.next().map(|item| item.id));
         self.batch.push(run);
         let entries: usize = self.batch.iter().map(|run| run.items().len()).sum();
         if entries >= BATCH_ENTRIES_MAX - RUN_ENTRIES {
@@ -240,11 +250,12 @@ fn write(data_dir: &Path, space: SpaceId, entries: usize) -> Written {
     let mut writer = Writer::open(data_dir, space);
     let begins = now().0 - (entries as u64 + 10) * STEP_MS;
     let time = |number: usize| Millis(begins + number as u64 * STEP_MS);
+    let today = time(entries - entries / 30);
     let mut random = Random::new(1);
     let mut threads = Vec::new();
     let mut feeds = Vec::new();
     for author in 0..AUTHORS {
-        let (mut feed, genesis) = Feed::new(author as u8 + 1, &creator, space);
+        let (mut feed, genesis) = Feed::new(author as u8 + 1, &creator, space, today);
         feed.waiting.push((time(0), genesis));
         for number in (author..threads_wanted).step_by(AUTHORS) {
             let title = format!("Thread {number}: {}", words(&mut random, 30));
@@ -279,6 +290,7 @@ fn write(data_dir: &Path, space: SpaceId, entries: usize) -> Written {
     writer.store.close();
     Written {
         threads,
+        today: feeds.iter().filter_map(|feed| feed.today.1).collect(),
         verifying: writer.verifying,
         storing: writer.storing,
     }

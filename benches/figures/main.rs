@@ -32,6 +32,7 @@ mod page;
 mod process;
 mod real_input;
 mod reconcile;
+mod slow;
 mod table;
 mod writing;
 
@@ -51,6 +52,11 @@ fn main() {
         && role == bare::SENDER
     {
         return bare::send(entries.parse().unwrap());
+    }
+    if let [role, entries] = &words[..]
+        && role == slow::INSIDE
+    {
+        return slow::inside(entries.parse().unwrap());
     }
     let args = match Args::parse(words.into_iter()) {
         Ok(Some(args)) => args,
@@ -89,6 +95,7 @@ fn run(part: Part, args: &Args, table: &mut Table) {
         Part::FanOut => fan_out::run(args, table),
         Part::Page => page::run(args, args.entries, table),
         Part::PageMany => page::run(args, args.many, table),
+        Part::Slow => slow::run(args.behind, table),
         Part::Idle => idle::run(args, table),
         Part::Kill => kill::run(args, table),
         Part::RealInput => real_input::run(args, table),

@@ -11,7 +11,7 @@ use crate::{
 /// Bytes of bodies in the first chunk of a tail: a feed's newest few posts, so that every feed's
 /// first ones come before any feed's others.
 const FIRST_CHUNK_BYTES: usize = 4 * 1024;
-/// Bytes of bodies in a chunk: what the receiver keeps in one page of its disk.
+/// Bytes of bodies in a chunk at most, to which they double: what the receiver keeps in one page of its disk.
 const CHUNK_BYTES: usize = 16 * 1024;
 /// How much a feed's first chunk precedes other data of the same kind of space.
 const NEWEST_FIRST: i32 = 5;
@@ -24,6 +24,8 @@ pub(super) struct Downwards {
     end: Option<u64>,
     /// Nothing of it was sent yet.
     fresh: bool,
+    /// Bytes of the next chunk.
+    bytes: usize,
 }
 
 impl Session {
@@ -76,6 +78,10 @@ impl Channel {
             from: want.from,
             end: want.end,
             fresh: want.end.is_none(),
+            bytes: match want.end {
+                Some(_) => CHUNK_BYTES,
+                None => FIRST_CHUNK_BYTES,
+            },
         };
         let queued = self.downwards_from.insert(want.device, down);
         if queued.is_some() {
@@ -113,18 +119,15 @@ impl Channel {
                 (Data::Run { device, run }.encode(), entries)
             }));
         }
-        let bytes = if down.fresh {
-            FIRST_CHUNK_BYTES
-        } else {
-            CHUNK_BYTES
-        };
-        let Some(tail) = store.tail(space, device, (down.from, down.end), bytes)? else {
+        let range = (down.from, down.end);
+        let Some(tail) = store.tail(space, device, range, down.bytes)? else {
             return Ok(None);
         };
         if tail.start > down.from {
             let rest = Downwards {
                 end: Some(tail.start),
                 fresh: false,
+                bytes: (down.bytes * 2).min(CHUNK_BYTES),
                 ..down
             };
             self.downwards_from.insert(device, rest);
