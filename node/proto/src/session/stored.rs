@@ -218,6 +218,10 @@ impl Session {
 
     /// Something of a feed changed here: written, imported over another session, forked, filled.
     pub fn handle_local(&mut self, space: SpaceId, device: DeviceId) {
+        if self.theirs.is_none() {
+            // Our hello is made already, and told of what was.
+            self.hello_stale = true;
+        }
         if let Some(channel) = self.by_space.get(&space)
             && let Some(state) = self.channels.get_mut(channel)
         {

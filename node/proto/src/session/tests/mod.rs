@@ -283,6 +283,23 @@ fn one_new_entry_after_an_agreed_meeting_needs_no_search() {
     assert!(one.sent < 1_000, "{}", one.sent);
 }
 
+/// Both hellos told of the same, and nobody looked again: the entry waited for the next meeting, or
+/// for another one of the same feed. Found by the simulator.
+#[test]
+fn what_is_written_while_a_meeting_begins_is_told() {
+    let (one, other, space) = pair((3, 3));
+    let (one, other) = meet(one, other, &BTreeSet::new(), (1, 0));
+    let (ana, ben) = (one.store.me.clone(), other.store.me.clone());
+    let agreed = BTreeSet::from([space]);
+    let mut one = Side::new(one.store, true, &ben, &agreed, (1, 1));
+    let mut other = Side::new(other.store, false, &ana, &agreed, (1, 1));
+    one.store.write(space, 1);
+    one.session.handle_local(space, ana.device.id());
+    talk(&mut one, &mut other, |_| 0);
+    assert_eq!(one.store.contents(space), other.store.contents(space));
+    assert!(one.session.progress().compared && other.session.progress().compared);
+}
+
 #[test]
 fn a_space_that_one_side_lacks_is_never_named() {
     let (mut one, other, space) = pair((2, 2));
