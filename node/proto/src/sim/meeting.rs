@@ -324,6 +324,8 @@ impl<S: NodeStore> World<S> {
     /// Tells the node's other meetings what a batch changed.
     fn pass_on(&mut self, n: usize, from: u32, taken: &Taken) {
         if taken.audience {
+            // A blog that is taken again is told to whom it wasn't before.
+            self.know_again(n);
             self.tell_audience(n);
         }
         for result in &taken.results {
