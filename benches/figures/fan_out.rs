@@ -11,6 +11,7 @@ use engine::{EntryId, EventKind, Subscription};
 use crate::{
     args::Args,
     crowd::{Crowd, until},
+    process::loopback,
     table::{Table, Times, count, ms},
 };
 
@@ -60,6 +61,7 @@ fn spread(nodes: usize, posts: usize, table: &mut Table) {
         }));
     }
     let before: Vec<u64> = members.iter().map(|member| member.traffic()).collect();
+    let loopback_before = loopback();
     let mut by_level = vec![Vec::new(); LEVELS.len()];
     let mut whole = Vec::new();
     for number in 0..posts {
@@ -88,6 +90,7 @@ fn spread(nodes: usize, posts: usize, table: &mut Table) {
     let bytes: Vec<u64> = (members.iter().zip(before))
         .map(|(member, before)| (member.traffic() - before) / posts as u64)
         .collect();
+    let shared = (loopback() - loopback_before) / (tree.len() * posts) as u64;
     let whole = Times::of(whole);
     let levels: Vec<_> = (by_level.into_iter().filter(|times| !times.is_empty()))
         .map(|times| ms(Times::of(times).median()))
@@ -105,14 +108,12 @@ fn spread(nodes: usize, posts: usize, table: &mut Table) {
     let mean = bytes.iter().sum::<u64>() / bytes.len() as u64;
     let most = bytes.iter().max().copied().unwrap_or_default();
     table.known(
-        &format!(
-            "the same: session bytes a node and post, {} nodes",
-            tree.len()
-        ),
+        &format!("the same: bytes a node and post, {} nodes", tree.len()),
         format!(
-            "{} in the mean, {} at most, sent and received",
+            "sessions {} in the mean, {} at most, sent and received; over loopback {} with gossip, QUIC and keep-alives",
             count(mean),
-            count(most)
+            count(most),
+            count(shared)
         ),
     );
     crowd.end();

@@ -159,8 +159,38 @@ impl JobResult {
 /// What is told after the commit.
 #[derive(Default)]
 pub(crate) struct Aftermath {
-    pub(crate) events: Vec<(EventKind, About)>,
+    pub(crate) events: Told,
     pub(crate) audience: bool,
+}
+
+/// Events in order. Those of new entries become texts only after the commit: the writer has
+/// thousands of them in a batch, and others wait for it.
+#[derive(Default)]
+pub(crate) struct Told(Vec<Telling>);
+
+enum Telling {
+    Event((EventKind, About)),
+    Entries(SpaceId, Vec<NewEntry>),
+}
+
+impl Told {
+    fn push(&mut self, event: (EventKind, About)) {
+        self.0.push(Telling::Event(event));
+    }
+
+    pub(crate) fn events(self) -> Vec<(EventKind, About)> {
+        let mut events = Vec::new();
+        for telling in self.0 {
+            match telling {
+                Telling::Event(event) => events.push(event),
+                Telling::Entries(space, entries) => {
+                    let told = entries.iter();
+                    events.extend(told.filter_map(|entry| entry_event(space, entry)));
+                }
+            }
+        }
+        events
+    }
 }
 
 impl Inner {
@@ -188,7 +218,7 @@ impl Inner {
             .store
             .write(move |txn| from.take_all(txn, jobs))
             .await?;
-        self.events.emit_all(aftermath.events);
+        self.events.emit_all(aftermath.events.events());
         if aftermath.audience {
             self.tell_audience();
         }
@@ -273,8 +303,8 @@ impl From {
             Job::Import { space, run } => {
                 let (device, now) = (run.device(), self.now);
                 match txn.import_from(self.contact, space, run, now) {
-                    Ok(imported) => {
-                        let new = noted(space, &imported, aftermath);
+                    Ok(mut imported) => {
+                        let new = noted(space, &mut imported, aftermath);
                         JobResult::Feed {
                             space,
                             device,
@@ -294,8 +324,8 @@ impl From {
                 let (device, now) = (tail.device(), clock::now());
                 let missing = txn.missing_below(space)?;
                 match txn.import_tail_from(self.contact, space, tail, now) {
-                    Ok(imported) => {
-                        let new = noted(space, &imported, aftermath);
+                    Ok(mut imported) => {
+                        let new = noted(space, &mut imported, aftermath);
                         if (missing == 0) != (txn.missing_below(space)? == 0) {
                             // Pages say whether older posts are still arriving.
                             aftermath.events.push(sync_event(space));
@@ -515,13 +545,12 @@ fn sync_event(space: SpaceId) -> (EventKind, About) {
 }
 
 /// Notes what an import brought; returns the first new entry and how many.
-fn noted(space: SpaceId, imported: &Imported, aftermath: &mut Aftermath) -> Option<(u64, u64)> {
-    let events = imported.entries.iter();
-    aftermath
-        .events
-        .extend(events.filter_map(|entry| entry_event(space, entry)));
-    let first = imported.entries.first()?.seq;
-    Some((first, imported.entries.len() as u64))
+fn noted(space: SpaceId, imported: &mut Imported, aftermath: &mut Aftermath) -> Option<(u64, u64)> {
+    let entries = std::mem::take(&mut imported.entries);
+    let first = entries.first()?.seq;
+    let count = entries.len() as u64;
+    aftermath.events.0.push(Telling::Entries(space, entries));
+    Some((first, count))
 }
 
 /// The event that tells of a new entry: what a page shows of it. An edit, a retract or a reaction
