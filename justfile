@@ -41,6 +41,10 @@ fuzz TARGET SECONDS:
 doc:
     cargo doc --workspace --no-deps --document-private-items --open
 
+# A minute of the simulator on random seeds; what fails is printed with the command that shows it again
+sim *ARGS:
+    cargo run --release -p engine --example sim -- --minutes 1 --jobs 2 {{ARGS}}
+
 # Everything that a change has to pass
 ci:
     .ci/run

@@ -27,7 +27,7 @@ use std::{
 };
 
 use engine::sim::RealStore;
-use proto::sim::{Figures, Model, Ran, Setting, run};
+use proto::sim::{Figures, Model, Ran, Setting, fan_out, run};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -110,6 +110,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if wishes.fan_out {
+        fan_outs(&wishes);
+        return ExitCode::SUCCESS;
+    }
     let (next, failed) = (AtomicU64::new(0), AtomicU64::new(0));
     let total = Mutex::new((0_u64, Figures::default(), Duration::ZERO));
     println!("{HEAD}");
@@ -148,6 +152,27 @@ fn main() -> ExitCode {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+/// What a post costs among more and more nodes, on LANs that are always there.
+fn fan_outs(wishes: &Wishes) {
+    println!("nodes pairs half-ms all-ms bytes/node frames/node");
+    for nodes in [10, 50, 200] {
+        let out = if wishes.store == "model" {
+            fan_out::<Model>(nodes, wishes.first)
+        } else {
+            fan_out::<RealStore>(nodes, wishes.first)
+        };
+        println!(
+            "{:>5} {:>5} {:>7.1} {:>6.1} {:>10} {:>11.2}",
+            out.nodes,
+            out.pairs,
+            out.half_us as f64 / 1000.0,
+            out.all_us as f64 / 1000.0,
+            out.bytes_a_node,
+            out.frames_a_node_x100 as f64 / 100.0,
+        );
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Graph {
     Random,
     /// A few know many (Barabási and Albert 1999: who is known becomes better known).
     ScaleFree,
+    /// Four hops from the first to the last: each knows one or two of the level before.
+    Levels,
 }
 
 impl Graph {
@@ -61,6 +63,20 @@ impl Graph {
                 }
                 for _ in 0..nodes {
                     join(rng.index(nodes), rng.index(nodes));
+                }
+            }
+            Self::Levels => {
+                // Ends of the levels, one to four parts of what follows the first node.
+                let ends = [1, 3, 6, 10].map(|parts| 1 + ((nodes - 1) * parts).div_ceil(10));
+                let mut level = 0..1;
+                for end in ends {
+                    let next = level.end..end.min(nodes);
+                    for n in next.clone() {
+                        for _ in 0..2 {
+                            join(level.start + rng.index(level.len()), n);
+                        }
+                    }
+                    level = next;
                 }
             }
             Self::ScaleFree => {

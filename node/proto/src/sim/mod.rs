@@ -20,6 +20,7 @@
 )]
 
 mod check;
+mod fanout;
 mod faults;
 mod graph;
 mod hostile;
@@ -38,6 +39,7 @@ mod tests;
 mod wire;
 mod world;
 
+pub use fanout::{FanOut, fan_out};
 pub use graph::{Graph, Timetable};
 pub use memory::Memory;
 pub use model::Model;

@@ -15,6 +15,16 @@ fn small_worlds_keep_what_they_promise() {
 }
 
 #[test]
+fn a_post_reaches_all_over_four_hops() {
+    let out = fan_out::<Model>(20, 1);
+    assert!(
+        out.half_us <= out.all_us && out.all_us < 1_000_000,
+        "{out:?}"
+    );
+    assert!(out.bytes_a_node < 4_000, "{out:?}");
+}
+
+#[test]
 fn the_same_seed_makes_the_same_run() {
     let setting = || Setting {
         store: "model",
