@@ -2,7 +2,7 @@
 
 use super::{
     NodeStore, Rng,
-    world::{Event, SECOND, World},
+    world::{Event, HOUR, MINUTE, SECOND, World},
 };
 use crate::{
     frame::{Control, Data, WANTS_MAX},
@@ -248,7 +248,12 @@ impl<S: NodeStore> World<S> {
             self.send_forged(meeting, s, lane, bytes);
         }
         self.pump(meeting, s);
-        let wait = SECOND + self.rng.below(30 * SECOND);
+        // Often in bursts; a world of days has other things to show too.
+        let wait = if self.rng.chance(700) {
+            self.rng.between(SECOND / 10, 10 * SECOND)
+        } else {
+            self.rng.between(MINUTE, 2 * HOUR)
+        };
         self.at(self.now + wait, Event::Mischief { meeting, side: s });
     }
 }
