@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use iroh::{TransportAddr, endpoint::Side as QuicSide};
 use proto::EndpointId;
 
-use crate::{CloseCode, CloseReason, PathKind, Protocol, address, crypto};
+use crate::{CloseCode, CloseReason, PathKind, Protocol, address, crypto, room::Room};
 
 /// A connection to another device, admitted and post-quantum. Clones share it; it closes when
 /// the last one is dropped.
@@ -14,6 +14,7 @@ pub struct Connection {
     inner: iroh::endpoint::Connection,
     protocol: Protocol,
     local: EndpointId,
+    room: Room,
 }
 
 /// The way that a connection's packets take now.
@@ -46,12 +47,18 @@ impl Connection {
         inner: iroh::endpoint::Connection,
         protocol: Protocol,
         local: EndpointId,
+        room: Room,
     ) -> Self {
         Self {
             inner,
             protocol,
             local,
+            room,
         }
+    }
+
+    pub(crate) const fn room(&self) -> &Room {
+        &self.room
     }
 
     pub(crate) fn raw(&self) -> &iroh::endpoint::Connection {

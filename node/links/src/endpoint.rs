@@ -26,6 +26,7 @@ use crate::{
     gate::{self, Gate},
     gossip::Pairs,
     live::Live,
+    room::Room,
 };
 
 /// How long a dial may take, lookup and handshake together. A handshake takes two round trips,
@@ -64,6 +65,7 @@ struct Inner {
     config: Config,
     admission: Admission,
     live: Live,
+    room: Room,
     pairs: Pairs,
     /// Weak, so that the channel ends with the accept loops.
     arrivals: mpsc::WeakSender<Arrival>,
@@ -81,7 +83,7 @@ impl Links {
         config: Config,
         admission: Admission,
     ) -> Result<(Self, mpsc::Receiver<Arrival>), Error> {
-        let live = Live::default();
+        let (live, room) = (Live::default(), Room::default());
         let gate = Gate {
             admission: admission.clone(),
             live: live.clone(),
@@ -99,6 +101,7 @@ impl Links {
             door: Door::Main,
             internet: config.internet,
             pairs: Some(pairs.clone()),
+            room: room.clone(),
             arrivals,
         };
         let arrivals = acceptor.arrivals.downgrade();
@@ -110,6 +113,7 @@ impl Links {
                 config,
                 admission,
                 live,
+                room,
                 pairs,
                 arrivals,
                 _stop_on_drop: stop.clone().drop_guard(),
@@ -155,6 +159,12 @@ impl Links {
         self.inner.endpoint.bound_sockets()
     }
 
+    /// Bytes of frames that meetings hold now, over all of them: at most 48 MiB.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.inner.room.held()
+    }
+
     /// Follows [`Self::addrs`].
     #[must_use]
     pub fn watch_addrs(&self) -> AddrWatch {
@@ -181,7 +191,8 @@ impl Links {
         protocol: Protocol,
     ) -> Result<Connection, DialError> {
         let raw = self.inner.dial_raw(to, addrs, relay, protocol).await?;
-        Ok(Connection::new(raw, protocol, self.inner.id))
+        let (id, room) = (self.inner.id, self.inner.room.clone());
+        Ok(Connection::new(raw, protocol, id, room))
     }
 
     /// Closes every connection with an endpoint, of every protocol, at once. It can come back as
@@ -221,6 +232,7 @@ impl Links {
             door: Door::Temporary,
             internet: config.internet,
             pairs: None,
+            room: inner.room.clone(),
             arrivals: inner.arrivals.upgrade().ok_or(Error::Closed)?,
         };
         let stop = inner.stop.child_token();

@@ -32,6 +32,7 @@ pub mod streams;
 mod crypto;
 mod gate;
 mod live;
+mod room;
 
 pub use address::PathKind;
 pub use admission::{Admission, Refusal, RefusalCounts, Verdict};

@@ -138,8 +138,9 @@ impl MeetingStreams {
         let (send, recv) = first_stream(&conn, Protocol::Sync, &counts).await?;
         // Fails only for a stream that has ended, which the first write will tell.
         let _ = send.set_priority(i32::MAX);
-        let sender = MeetingSender::new(conn.clone(), send, counts.clone());
-        let receiver = MeetingReceiver::new(conn, recv, counts);
+        let account = conn.room().open(&conn);
+        let sender = MeetingSender::new(conn.clone(), send, counts.clone(), account.clone());
+        let receiver = MeetingReceiver::new(conn, recv, counts, account);
         Ok((sender, receiver))
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Arrival, SHUTDOWN_WAIT};
 use crate::{
     Admission, CloseCode, Connection, Internet, Protocol, Refusal, Side, Verdict, address,
-    admission::Door, gossip::Pairs,
+    admission::Door, gossip::Pairs, room::Room,
 };
 
 /// Handshakes at once. One costs about a millisecond of a core and some KiB.
@@ -39,6 +39,7 @@ pub(super) struct Acceptor {
     pub(super) internet: Internet,
     /// Where gossip connections go; a temporary endpoint has none.
     pub(super) pairs: Option<Pairs>,
+    pub(super) room: Room,
     pub(super) arrivals: mpsc::Sender<Arrival>,
 }
 
@@ -103,14 +104,18 @@ impl Acceptor {
             (Protocol::Gossip, Some(pairs)) => pairs.arrived(remote, conn),
             (Protocol::Gossip, None) => conn.close(CloseCode::Refused.varint(), b""),
             (Protocol::Sync, _) => {
-                self.hand_over(Arrival::Sync(Connection::new(conn, protocol, self.id)))
+                self.hand_over(Arrival::Sync(self.admitted(conn, protocol)))
                     .await;
             }
             (Protocol::Meet, _) => {
-                self.hand_over(Arrival::Meet(Connection::new(conn, protocol, self.id)))
+                self.hand_over(Arrival::Meet(self.admitted(conn, protocol)))
                     .await;
             }
         }
+    }
+
+    fn admitted(&self, conn: iroh::endpoint::Connection, protocol: Protocol) -> Connection {
+        Connection::new(conn, protocol, self.id, self.room.clone())
     }
 
     async fn hand_over(&self, arrival: Arrival) {

@@ -18,13 +18,16 @@ use super::{Counts, LANE_HEADER_BYTES, Lane, Misbehaviour, QUIC_LANES_MAX, Traff
 use crate::{
     CloseCode, CloseReason, Connection,
     frame::{FrameError, FrameReader, PREFIX_BYTES},
+    room::{self, Account},
 };
 
-/// Bytes of control frames that wait to be taken: two of the longest.
-pub const CONTROL_INBOX_BYTES: u32 = 2 * 1024 * 1024 + 2 * FRAME_COST;
+/// Bytes of control frames that wait to be taken: the longest.
+pub const CONTROL_INBOX_BYTES: u32 = 1024 * 1024 + FRAME_COST;
 /// Bytes of lane frames that wait to be taken or are being read, over all lanes. Beyond it QUIC's
-/// windows hold the sender back.
-pub const LANES_INBOX_BYTES: u32 = 8 * 1024 * 1024;
+/// windows hold the sender back. All that an honest sender has begun at once fits, its queue, the
+/// longest frame and QUIC's send window: else one lane's unread bytes could fill the connection's
+/// window while the frames before them wait for it.
+pub const LANES_INBOX_BYTES: u32 = 3 * 1024 * 1024;
 /// Channels that entries came on in one meeting. Each search for common spaces numbers them anew,
 /// and a meeting of days sees many; one costs a few bytes.
 pub const CHANNELS_MAX: usize = 16 * limits::SPACES_MAX;
@@ -57,13 +60,19 @@ pub struct MeetingReceiver {
 }
 
 impl MeetingReceiver {
-    pub(super) fn new(conn: Connection, control: RecvStream, counts: Counts) -> Self {
+    pub(super) fn new(
+        conn: Connection,
+        control: RecvStream,
+        counts: Counts,
+        account: Arc<Account>,
+    ) -> Self {
         let inbox = Arc::new(Inbox::default());
         let mut readers = JoinSet::new();
         let reader = Reader {
             conn: conn.clone(),
             inbox: inbox.clone(),
             counts: counts.clone(),
+            account,
         };
         readers.spawn(reader.run(control));
         Self {
@@ -115,6 +124,7 @@ impl fmt::Debug for MeetingReceiver {
 struct Held {
     frame: Bytes,
     _room: OwnedSemaphorePermit,
+    _account: room::Held,
 }
 
 struct Inbox {
@@ -191,6 +201,7 @@ struct Reader {
     conn: Connection,
     inbox: Arc<Inbox>,
     counts: Counts,
+    account: Arc<Account>,
 }
 
 impl Reader {
@@ -317,9 +328,16 @@ impl Reader {
             let Ok(room) = room.clone().acquire_many_owned(cost).await else {
                 return Ok(());
             };
+            let account = self.account.hold(cost as usize);
             let frame = reader.body().await.map_err(failure)?;
             self.counts.received(PREFIX_BYTES + frame.len());
-            push(&mut self.inbox.lock(), Held { frame, _room: room });
+            self.account.received(frame.len(), &self.conn);
+            let held = Held {
+                frame,
+                _room: room,
+                _account: account,
+            };
+            push(&mut self.inbox.lock(), held);
             self.inbox.ready.notify_one();
         }
         Ok(())

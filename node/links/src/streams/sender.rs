@@ -13,10 +13,17 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use iroh::endpoint::SendStream;
 use proto::limits;
-use tokio::{sync::Notify, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
 
 use super::{Counts, LANE_HEADER_BYTES, Lane, Traffic, write_error};
-use crate::{CloseReason, Connection, frame};
+use crate::{
+    CloseReason, Connection, frame,
+    room::{Account, Held},
+};
 
 /// Bytes that the control lane queues before it is full, and one frame more. Control frames are
 /// small; this is room for a digest of every space.
@@ -25,7 +32,7 @@ pub const CONTROL_QUEUE_BYTES: usize = 1024 * 1024;
 /// a fast link, so that its writer never waits for the next frame.
 pub const LANE_QUEUE_BYTES: usize = 512 * 1024;
 /// Bytes that all space lanes queue together before they are full, and one frame more.
-pub const LANES_QUEUE_BYTES: usize = 4 * 1024 * 1024;
+pub const LANES_QUEUE_BYTES: usize = 1024 * 1024;
 /// How long [`MeetingSender::drain`] waits for the other side's acknowledgement.
 const DRAIN_WAIT: Duration = Duration::from_secs(2);
 
@@ -56,10 +63,11 @@ pub struct MeetingSender {
     control: Arc<Queue>,
     /// The lanes that are open, by channel.
     lanes: HashMap<u32, Arc<Queue>>,
-    /// The next round of each channel that was used.
-    rounds: HashMap<u32, u32>,
+    /// The next round of each channel that was used, and what ends with the one before it.
+    rounds: HashMap<u32, (u32, Option<oneshot::Receiver<()>>)>,
     writers: JoinSet<()>,
     counts: Counts,
+    account: Arc<Account>,
 }
 
 #[derive(Default)]
@@ -71,7 +79,12 @@ struct Shared {
 }
 
 impl MeetingSender {
-    pub(super) fn new(conn: Connection, control: SendStream, counts: Counts) -> Self {
+    pub(super) fn new(
+        conn: Connection,
+        control: SendStream,
+        counts: Counts,
+        account: Arc<Account>,
+    ) -> Self {
         let shared = Arc::new(Shared::default());
         let queue = Arc::new(Queue::default());
         let mut writers = JoinSet::new();
@@ -91,6 +104,7 @@ impl MeetingSender {
             rounds: HashMap::new(),
             writers,
             counts,
+            account,
         }
     }
 
@@ -109,9 +123,10 @@ impl MeetingSender {
         if !self.capacity(lane) {
             return Err(SendError::Full);
         }
+        let held = self.account.hold(frame.len());
         match lane {
             Lane::Control => {
-                if !self.control.push(i32::MAX, frame) {
+                if !self.control.push(i32::MAX, frame, held) {
                     return Err(SendError::Closed);
                 }
             }
@@ -119,7 +134,7 @@ impl MeetingSender {
                 let bytes = frame.len();
                 self.shared.lanes_bytes.fetch_add(bytes, Ordering::AcqRel);
                 let queue = self.lane(channel);
-                if !queue.push(priority, frame) {
+                if !queue.push(priority, frame, held) {
                     self.shared.lanes_bytes.fetch_sub(bytes, Ordering::AcqRel);
                     return Err(SendError::Closed);
                 }
@@ -134,7 +149,9 @@ impl MeetingSender {
         match lane {
             Lane::Control => self.control.lock().bytes < CONTROL_QUEUE_BYTES,
             Lane::Space(channel) => {
-                self.shared.lanes_bytes.load(Ordering::Acquire) < LANES_QUEUE_BYTES
+                let queued = self.shared.lanes_bytes.load(Ordering::Acquire);
+                queued < LANES_QUEUE_BYTES
+                    && (queued == 0 || !self.account.is_short())
                     && self
                         .lanes
                         .get(&channel)
@@ -203,9 +220,11 @@ impl MeetingSender {
             return queue.clone();
         }
         while self.writers.try_join_next().is_some() {}
-        let next = self.rounds.entry(channel).or_default();
+        let (done, ended) = oneshot::channel();
+        let (next, before) = self.rounds.entry(channel).or_default();
         let round = *next;
         *next = next.wrapping_add(1);
+        let before = before.replace(ended);
         let queue = Arc::new(Queue::default());
         let writer = Writer {
             lane: Lane::Space(channel),
@@ -213,8 +232,16 @@ impl MeetingSender {
             shared: self.shared.clone(),
             counts: self.counts.clone(),
         };
-        self.writers
-            .spawn(writer.open(self.conn.clone(), channel, round));
+        let conn = self.conn.clone();
+        self.writers.spawn(async move {
+            // The other side reads the rounds in order: bytes of a later one could fill the
+            // connection's window before those of the earlier one had their turn.
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            writer.open(conn, channel, round).await;
+            drop(done);
+        });
         self.lanes.insert(channel, queue.clone());
         queue
     }
@@ -250,11 +277,14 @@ struct Queue {
 
 #[derive(Default)]
 struct QueueState {
-    frames: VecDeque<(i32, Bytes)>,
+    frames: VecDeque<Queued>,
     /// Bytes of frames queued and being written.
     bytes: usize,
     finished: bool,
 }
+
+/// A frame with its priority, and its part of the node's room.
+type Queued = (i32, Bytes, Held);
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, QueueState> {
@@ -266,13 +296,13 @@ impl Queue {
     }
 
     /// False if the queue was finished.
-    fn push(&self, priority: i32, frame: Bytes) -> bool {
+    fn push(&self, priority: i32, frame: Bytes, held: Held) -> bool {
         let mut state = self.lock();
         if state.finished {
             return false;
         }
         state.bytes += frame.len();
-        state.frames.push_back((priority, frame));
+        state.frames.push_back((priority, frame, held));
         drop(state);
         self.ready.notify_one();
         true
@@ -284,7 +314,7 @@ impl Queue {
     }
 
     /// The next frame; `None` after the last one.
-    async fn next(&self) -> Option<(i32, Bytes)> {
+    async fn next(&self) -> Option<Queued> {
         loop {
             {
                 let mut state = self.lock();
@@ -339,7 +369,7 @@ impl Writer {
             Lane::Control => i32::MAX,
             Lane::Space(_) => 0,
         };
-        while let Some((priority, frame)) = self.queue.next().await {
+        while let Some((priority, frame, held)) = self.queue.next().await {
             if priority != current {
                 let _ = stream.set_priority(priority);
                 current = priority;
@@ -350,10 +380,10 @@ impl Writer {
             header.clear();
             let bytes = frame.len();
             let total = start.len() + bytes;
-            stream
-                .write_all_chunks(&mut [start.freeze(), frame])
-                .await
-                .map_err(write_error)?;
+            // Copied piece by piece, so that QUIC holds no more than its window of a frame.
+            stream.write_all(&start).await.map_err(write_error)?;
+            stream.write_all(&frame).await.map_err(write_error)?;
+            drop((frame, held));
             self.counts.sent(total);
             self.written(bytes);
         }
@@ -375,7 +405,8 @@ impl Writer {
         let mut wake = crossed(before, bytes, bound);
         if self.lane != Lane::Control {
             let before = self.shared.lanes_bytes.fetch_sub(bytes, Ordering::AcqRel);
-            wake |= crossed(before, bytes, LANES_QUEUE_BYTES);
+            // With nothing queued there is room also where memory is short.
+            wake |= crossed(before, bytes, LANES_QUEUE_BYTES) || before <= bytes;
         }
         if wake {
             self.shared.drained.notify_one();

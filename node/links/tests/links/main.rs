@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod crowd;
 mod gossip;
 mod hostile;
 mod lifecycle;
