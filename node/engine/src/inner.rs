@@ -31,6 +31,7 @@ use crate::{
     meeting::{Agreed, Meeting},
     records::{self, Contact, ContactState},
     supervisor::{self, Supervisor},
+    turns::Turns,
     view::Exchanged,
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) events: Events,
     pub(crate) admission: Admission,
+    pub(crate) turns: Turns,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     keys: RwLock<Option<Keys>>,
@@ -102,6 +104,7 @@ impl Inner {
             store,
             events,
             admission: Admission::new(),
+            turns: Turns::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             keys: RwLock::new(keys),

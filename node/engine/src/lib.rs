@@ -30,6 +30,7 @@ mod records;
 pub mod sim;
 mod spaces;
 mod supervisor;
+mod turns;
 pub mod view;
 
 pub use api::Node;

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use links::{
     CloseCode, CloseReason, Connection, DialHint, GOSSIP_PAYLOAD_BYTES_MAX, Lane as Stream,
     MeetingReceiver, MeetingSender, MeetingStreams, PairEvent, PairTopic, Path, PathKind,
-    SendError,
+    RecvError, SendError,
 };
 use proto::{
     DeviceId, EndpointId, IdentityId, SpaceId,
@@ -28,7 +28,7 @@ use proto::{
     space::SpaceKind,
 };
 use store::Snapshot;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     batches::Batches,
@@ -37,6 +37,7 @@ use crate::{
     files,
     inner::{Inner, about_contact},
     intake::{Job, JobResult},
+    turns::Way,
     view::{Exchanged, LinkKind},
 };
 
@@ -114,7 +115,7 @@ pub(crate) struct Meeting {
     pub(crate) contact: IdentityId,
     pub(crate) endpoint: EndpointId,
     pub(crate) conn: Connection,
-    pub(crate) since: tokio::time::Instant,
+    pub(crate) since: Instant,
     pub(crate) notices: Notices,
     /// The other side answered: until then the contact doesn't count as online.
     confirmed: AtomicBool,
@@ -135,7 +136,7 @@ impl Meeting {
             endpoint: conn.remote(),
             conn,
             path,
-            since: tokio::time::Instant::now(),
+            since: Instant::now(),
             notices: Notices::default(),
             confirmed: AtomicBool::new(false),
             want: AtomicU64::new(0),
@@ -195,6 +196,8 @@ struct Driver {
     outbox: VecDeque<Bytes>,
     batches: Batches,
     fetch: Fetch,
+    /// How long others go first before more is sent.
+    paused_out: Option<Duration>,
     compared: bool,
 }
 
@@ -268,6 +271,7 @@ impl Driver {
             outbox,
             batches,
             fetch,
+            paused_out: None,
             compared: false,
         })
     }
@@ -276,7 +280,8 @@ impl Driver {
         let deadline = tokio::time::sleep(COMPARE_WAIT);
         tokio::pin!(deadline);
         loop {
-            if let Err(end) = self.pump() {
+            let pause = self.pause(Way::In);
+            if let Err(end) = self.pump(pause.is_none()) {
                 return end;
             }
             self.publish();
@@ -284,15 +289,21 @@ impl Driver {
                 .session
                 .next_timeout()
                 .map_or(TIMER_WAIT_MAX, |at| clock::until(at, TIMER_WAIT_MAX));
+            let timer = [pause, self.paused_out]
+                .into_iter()
+                .flatten()
+                .fold(timer, Duration::min);
+            let goes = pause.is_none();
             let step = tokio::select! {
                 biased;
                 results = self.batches.done() => self.handle_batch(results),
                 () = self.meeting.notices.changed.notified() => self.handle_notices().await,
-                frame = self.receiver.recv(), if self.session.accepts_data() => match frame {
+                frame = self.receiver.recv(), if goes && self.session.accepts_data() => match frame {
                     Ok((stream, frame)) => self.handle_frame(stream, &frame),
+                    Err(RecvError::Misbehaved(how)) => Err(End::Misbehaved(how.to_string())),
                     Err(error) => Err(End::Closed(error.to_string())),
                 },
-                event = next_gossip(&mut self.gossip) => self.handle_gossip(event),
+                event = next_gossip(&mut self.gossip), if goes => self.handle_gossip(event),
                 () = self.sender.writable() => Ok(()),
                 () = tokio::time::sleep(timer) => self.handle_timeout(),
                 () = &mut deadline, if !self.compared => Err(End::Misbehaved("the other side never said what it holds".into())),
@@ -303,8 +314,23 @@ impl Driver {
         }
     }
 
-    /// Does what the session says until it waits for something.
-    fn pump(&mut self) -> Result<(), End> {
+    /// How long this contact's meetings have to let others go first.
+    fn pause(&self, way: Way) -> Option<Duration> {
+        let now = Instant::now();
+        self.inner.turns.pause(self.meeting.contact, way, now)
+    }
+
+    /// This meeting went on since `began`.
+    fn charge(&self, way: Way, bytes: usize, began: Instant) {
+        let now = Instant::now();
+        let worked = now.saturating_duration_since(began);
+        let contact = self.meeting.contact;
+        self.inner.turns.charge(contact, way, bytes, worked, now);
+    }
+
+    /// Does what the session says until it waits for something. Nothing more is handed to the
+    /// writer while others go first.
+    fn pump(&mut self, goes: bool) -> Result<(), End> {
         let snapshot = self.inner.store.read()?;
         loop {
             // What came in is stored also while the other side doesn't read: else two nodes that
@@ -330,11 +356,27 @@ impl Driver {
                 }
             }
         }
-        while let Some(frame) = self.session.poll_data(&snapshot, |channel| {
+        self.serve(&snapshot)?;
+        if goes {
+            let (contact, endpoint) = (self.meeting.contact, self.meeting.endpoint);
+            self.batches.start(&self.inner, contact, endpoint);
+        }
+        Ok(())
+    }
+
+    /// Sends what the other side asked for, as far as there is room.
+    fn serve(&mut self, snapshot: &Snapshot) -> Result<(), End> {
+        self.paused_out = self.pause(Way::Out);
+        if self.paused_out.is_some() {
+            return Ok(());
+        }
+        let (began, mut sent) = (Instant::now(), 0);
+        while let Some(frame) = self.session.poll_data(snapshot, |channel| {
             self.sender.capacity(Stream::Space(channel))
         })? {
             break_if_not_cleared(&frame.clearance, self.meeting.contact)?;
             let stream = Stream::Space(frame.channel);
+            sent += frame.bytes.len();
             self.meeting
                 .entries_out
                 .fetch_add(frame.entries, Ordering::Relaxed);
@@ -345,8 +387,9 @@ impl Driver {
                 self.sender.finish(stream);
             }
         }
-        let (contact, endpoint) = (self.meeting.contact, self.meeting.endpoint);
-        self.batches.start(&self.inner, contact, endpoint);
+        if sent > 0 {
+            self.charge(Way::Out, sent, began);
+        }
         Ok(())
     }
 
@@ -427,10 +470,12 @@ impl Driver {
             Stream::Control => Lane::Control,
             Stream::Space(channel) => Lane::Space(channel),
         };
+        let began = Instant::now();
         let snapshot = self.inner.store.read()?;
         self.session
             .handle_frame(lane, frame, clock::steady(), &snapshot)
             .map_err(end_of)?;
+        self.charge(Way::In, frame.len(), began);
         if !self.meeting.confirmed.swap(true, Ordering::Relaxed) {
             self.inner.meeting_began(&self.meeting);
         }
@@ -444,10 +489,12 @@ impl Driver {
             // What was lost is announced on the session's own stream.
             Some(PairEvent::Lagged) => {}
             Some(PairEvent::Message(message)) => {
+                let began = Instant::now();
                 let snapshot = self.inner.store.read()?;
                 self.session
                     .handle_gossip(&message, clock::steady(), &snapshot)
                     .map_err(end_of)?;
+                self.charge(Way::In, message.len(), began);
             }
             None => {
                 self.gossip = None;

@@ -55,6 +55,12 @@ impl Supervisor {
 async fn run(inner: Arc<Inner>, contact: IdentityId, supervisor: Supervisor) {
     let mut backoff = BACKOFF_MIN;
     loop {
+        if let Some(barred) = inner.turns.barred(contact, tokio::time::Instant::now()) {
+            tokio::select! {
+                () = supervisor.stop.cancelled() => return,
+                () = tokio::time::sleep(barred) => {}
+            }
+        }
         if inner.meetings_of(contact).is_empty() {
             match dial(&inner, contact).await {
                 Ok(conn) => {
@@ -113,6 +119,11 @@ pub(crate) async fn hold(
     conn: Connection,
     stop: &CancellationToken,
 ) -> bool {
+    let barred = |now| inner.turns.barred(contact, now);
+    if barred(tokio::time::Instant::now()).is_some() {
+        conn.close(CloseCode::Busy, "");
+        return false;
+    }
     let meeting = Arc::new(Meeting::new(contact, conn.clone()));
     if !take_place(&inner, &meeting) {
         conn.close(CloseCode::Superseded, "");
@@ -125,6 +136,9 @@ pub(crate) async fn hold(
             (End::Cut, None)
         }
     };
+    if matches!(end, End::Misbehaved(_)) {
+        inner.turns.bar(contact, tokio::time::Instant::now());
+    }
     match &end {
         End::Misbehaved(_) | End::Store(_) => {
             tracing::warn!(contact = ?contact, %end, "a meeting ended");
