@@ -19,6 +19,7 @@ Parts (all when none is named):
   page-many   the same with very many entries
   idle        memory and processor time among contacts, and the start of a node
   slow        today's posts of a month behind over a link of 100 kB/s
+  isolation   what hostile contacts cost others in time, and a node in memory
   kill        kill -9 at random moments while both sides write
   real-input  crates' documents as articles, fortunes as threads, on three nodes
 
@@ -59,12 +60,13 @@ pub(crate) enum Part {
     Page,
     PageMany,
     Idle,
+    Isolation,
     Kill,
     RealInput,
 }
 
 impl Part {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Floor,
         Self::CatchUp,
         Self::CatchUpMany,
@@ -78,6 +80,7 @@ impl Part {
         Self::Page,
         Self::PageMany,
         Self::Idle,
+        Self::Isolation,
         Self::Kill,
         Self::RealInput,
     ];
@@ -97,6 +100,7 @@ impl Part {
             Self::Page => "page",
             Self::PageMany => "page-many",
             Self::Idle => "idle",
+            Self::Isolation => "isolation",
             Self::Kill => "kill",
             Self::RealInput => "real-input",
         }

@@ -151,13 +151,13 @@ pub(crate) fn encode_run(
 }
 
 /// The forum's creator, from the secret files of a node that doesn't run.
-struct Creator {
+pub(crate) struct Creator {
     device: DeviceKey,
     certificate: Certificate,
 }
 
 impl Creator {
-    fn read(data_dir: &Path) -> Self {
+    pub(crate) fn read(data_dir: &Path) -> Self {
         let seed = |name: &str| -> [u8; 32] {
             let bytes = fs::read(data_dir.join(name)).unwrap();
             bytes.try_into().expect("a key of 32 bytes")
@@ -171,7 +171,7 @@ impl Creator {
         }
     }
 
-    fn admit(&self, space: SpaceId, invitee: IdentityId) -> Chain {
+    pub(crate) fn admit(&self, space: SpaceId, invitee: IdentityId) -> Chain {
         Chain::root()
             .admit(space, &self.certificate, &self.device, invitee)
             .unwrap()
@@ -297,7 +297,7 @@ fn write(data_dir: &Path, space: SpaceId, entries: usize) -> Written {
 }
 
 /// A body that is encoded in exactly [`BODY_BYTES`] bytes, by the length of its text.
-fn padded(random: &mut Random, encode: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
+pub(crate) fn padded(random: &mut Random, encode: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
     let text = words(random, BODY_BYTES);
     let mut len = text.len();
     for _ in 0..BODY_BYTES {
@@ -329,7 +329,7 @@ pub(crate) fn words(random: &mut Random, len: usize) -> String {
     text
 }
 
-fn now() -> Millis {
+pub(crate) fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Millis(since.as_millis() as u64)
 }

@@ -23,6 +23,7 @@ mod filled;
 mod floor;
 mod grown;
 mod idle;
+mod isolation;
 mod kept;
 mod kill;
 mod live;
@@ -97,6 +98,7 @@ fn run(part: Part, args: &Args, table: &mut Table) {
         Part::PageMany => page::run(args, args.many, table),
         Part::Slow => slow::run(args.behind, table),
         Part::Idle => idle::run(args, table),
+        Part::Isolation => isolation::run(args, table),
         Part::Kill => kill::run(args, table),
         Part::RealInput => real_input::run(args, table),
     }

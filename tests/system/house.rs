@@ -28,8 +28,8 @@ const CRATES: &[(&str, &str, &[&str])] = &[
 ];
 
 /// And what its tests and benchmarks may name beyond: the figures fill a node's database without
-/// the engine.
-const ALSO_IN_TESTS: &[(&str, &[&str])] = &[("waymeet", &["proto", "store"])];
+/// the engine, and speak to it as hostile peers.
+const ALSO_IN_TESTS: &[(&str, &[&str])] = &[("waymeet", &["links", "proto", "store"])];
 
 /// All that the core stands on.
 const UNDER_PROTO: &[&str] = &[

@@ -38,6 +38,13 @@ use crate::{
 /// Errors of contacts that are remembered for their pages.
 const ERRORS_MAX: usize = 1_000;
 
+/// Bytes that wait for the disk over all meetings, and a frame for each: half a second of a slow
+/// disk. It is the disk that makes room again, so nobody can keep it.
+const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Frontiers of peers that are remembered over all meetings: one space of the largest size and
+/// some. Above it the meeting with the most of them ends.
+const CLAIMS_MAX: usize = proto::session::THEIRS_MAX + 32 * 1024;
+
 /// Everything that the tasks of a node share. No lock is held over an await.
 pub(crate) struct Inner {
     pub(crate) config: Config,
@@ -321,6 +328,27 @@ impl Inner {
 
     pub(crate) fn tell_sync(&self, contact: IdentityId) {
         self.events.emit(EventKind::Sync, about_contact(contact));
+    }
+
+    // What all meetings together may take.
+
+    /// Whether more may be read from peers: the disk keeps up with what came.
+    pub(crate) fn has_waiting_room(&self) -> bool {
+        let waiting: usize = self.meetings().values().map(|one| one.share().0).sum();
+        waiting < WAITING_BYTES_MAX
+    }
+
+    /// Ends the meeting whose peer claims most, where all together claim too much.
+    pub(crate) fn shed_claims(&self) {
+        let meetings = self.meetings();
+        let claims = || meetings.values().map(|one| one.share().1);
+        if claims().sum::<usize>() <= CLAIMS_MAX {
+            return;
+        }
+        if let Some(largest) = meetings.values().max_by_key(|one| one.share().1) {
+            tracing::debug!(contact = ?largest.contact, "a meeting ends: its peer told of too many feeds at once");
+            largest.notices.end(CloseCode::Busy);
+        }
     }
 
     // Contacts.

@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -48,6 +48,8 @@ const COMPARE_WAIT: Duration = Duration::from_secs(60);
 /// A timer is looked at again at least this often: after a sleep of the machine, for one.
 const TIMER_WAIT_MAX: Duration = Duration::from_secs(15);
 
+/// Between two looks at whether the disk caught up with all meetings; some commits' time.
+const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// Entries that were asked for and won't be taken any more from which on a meeting begins anew: the
 /// other side sends them otherwise, for there is no taking back. A round trip costs less.
 const DROPPED_ENTRIES_MAX: u64 = 4 * BATCH_ENTRIES_MAX as u64;
@@ -120,6 +122,9 @@ pub(crate) struct Meeting {
     /// The other side answered: until then the contact doesn't count as online.
     confirmed: AtomicBool,
     pub(crate) want: AtomicU64,
+    /// Bytes that wait for the disk, and frontiers that are remembered.
+    waiting: AtomicUsize,
+    claims: AtomicUsize,
     /// Where the path leads, as seen last.
     path: Mutex<Option<Path>>,
     entries_in: AtomicU64,
@@ -140,6 +145,8 @@ impl Meeting {
             notices: Notices::default(),
             confirmed: AtomicBool::new(false),
             want: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            claims: AtomicUsize::new(0),
             entries_in: AtomicU64::new(0),
             entries_out: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
@@ -150,6 +157,15 @@ impl Meeting {
     /// Whether the other side answered.
     pub(crate) fn is_confirmed(&self) -> bool {
         self.confirmed.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that wait for the disk, and frontiers of the peer that are remembered.
+    pub(crate) fn share(&self) -> (usize, usize) {
+        let [waiting, claims] = [&self.waiting, &self.claims];
+        (
+            waiting.load(Ordering::Relaxed),
+            claims.load(Ordering::Relaxed),
+        )
     }
 
     /// The link in use, or the one used last.
@@ -293,12 +309,14 @@ impl Driver {
                 .into_iter()
                 .flatten()
                 .fold(timer, Duration::min);
+            let room = self.inner.has_waiting_room();
+            let timer = if room { timer } else { timer.min(ROOM_WAIT) };
             let goes = pause.is_none();
             let step = tokio::select! {
                 biased;
                 results = self.batches.done() => self.handle_batch(results),
                 () = self.meeting.notices.changed.notified() => self.handle_notices().await,
-                frame = self.receiver.recv(), if goes && self.session.accepts_data() => match frame {
+                frame = self.receiver.recv(), if goes && room && self.session.accepts_data() => match frame {
                     Ok((stream, frame)) => self.handle_frame(stream, &frame),
                     Err(RecvError::Misbehaved(how)) => Err(End::Misbehaved(how.to_string())),
                     Err(error) => Err(End::Closed(error.to_string())),
@@ -583,6 +601,12 @@ impl Driver {
 
     /// Shows how far the meeting is to the rest of the node.
     fn publish(&mut self) {
+        let waiting = self.session.waiting_bytes();
+        self.meeting.waiting.store(waiting, Ordering::Relaxed);
+        let claims = self.session.claims();
+        if self.meeting.claims.swap(claims, Ordering::Relaxed) < claims {
+            self.inner.shed_claims();
+        }
         let Progress { want, compared } = self.session.progress();
         let before = self.meeting.want.swap(want, Ordering::Relaxed);
         let traffic = self.sender.traffic();

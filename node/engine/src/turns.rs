@@ -17,16 +17,17 @@ use std::{
 use proto::IdentityId;
 use tokio::time::Instant;
 
-/// Bytes that a contact may cost before it counts as heavy: some 150,000 posts, so that a first
-/// meeting with a friend's forums is over before.
-const ALLOWANCE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes that a contact may cost before it counts as heavy: some 300,000 posts and the work on
+/// them, so that a first meeting with a friend's forums is over before.
+const ALLOWANCE_BYTES: u64 = 256 * 1024 * 1024;
 /// How fast the allowance comes back: whole after four minutes, faster than people write.
-const REFILL_BYTES_PER_S: u64 = 256 * 1024;
+const REFILL_BYTES_PER_S: u64 = 1024 * 1024;
+/// What must have come back until a contact counts as light again: a quarter of a minute.
+const LIGHT_AGAIN_BYTES: u64 = 16 * 1024 * 1024;
 /// What a second of a driver's work counts for: about what it checks and hands on in that time.
 const WORK_BYTES_PER_S: u64 = 256 * 1024 * 1024;
-/// The pause that light bytes give the heavy: four times as long as the disk needs for them at
-/// 20 MB/s. With the refill this bounds what one light contact can cost the heavy: a twentieth.
-const PAUSE_BYTES_PER_S: u64 = 5 * 1024 * 1024;
+/// The pause that light bytes give the heavy: some times as long as they take themselves. With the refill this bounds what one light contact can cost the heavy: a twentieth.
+const PAUSE_BYTES_PER_S: u64 = 20 * 1024 * 1024;
 /// The longest pause after the last light work: two commits.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// A heavy meeting goes on at least this often, so that it ends some day whoever else is there.
@@ -67,6 +68,8 @@ struct Account {
 #[derive(Debug, Clone, Copy)]
 struct Allowance {
     left: u64,
+    /// It was used up, and not enough came back since.
+    heavy: bool,
     at: Instant,
     /// When it last went on.
     went: Instant,
@@ -82,6 +85,7 @@ impl Account {
     fn new(now: Instant) -> Self {
         let allowance = Allowance {
             left: ALLOWANCE_BYTES,
+            heavy: false,
             at: now,
             went: now,
         };
@@ -108,6 +112,12 @@ impl Allowance {
             self.left = self.left.saturating_add(back).min(ALLOWANCE_BYTES);
             self.at = now;
         }
+        self.heavy &= self.left < LIGHT_AGAIN_BYTES;
+    }
+
+    fn take(&mut self, cost: u64) {
+        self.left = self.left.saturating_sub(cost);
+        self.heavy |= self.left == 0;
     }
 }
 
@@ -125,7 +135,7 @@ impl Turns {
         }
         let allowance = state.account(contact, now).way(way);
         allowance.refill(now);
-        if allowance.left > 0 {
+        if !allowance.heavy {
             return None;
         }
         let trickle = allowance.went + TRICKLE;
@@ -148,8 +158,8 @@ impl Turns {
         let mut state = self.lock();
         let allowance = state.account(contact, now).way(way);
         allowance.refill(now);
-        let light = allowance.left > 0;
-        allowance.left = allowance.left.saturating_sub(cost);
+        let light = !allowance.heavy;
+        allowance.take(cost);
         allowance.went = now;
         if light {
             let before = state.busy.map_or(now, |(until, _)| until.max(now));
@@ -282,7 +292,7 @@ mod tests {
         assert!(turns.pause(BEN, Way::In, now).is_none());
         turns.charge(BEN, Way::In, FRAME, STEP, now);
         assert!(turns.pause(BEN, Way::In, now).is_some());
-        now += Duration::from_secs(10);
+        now += Duration::from_secs(20);
         turns.charge(ANA, Way::In, FRAME, STEP, now);
         assert!(turns.pause(BEN, Way::In, now).is_none());
     }

@@ -106,18 +106,21 @@ impl Txn<'_> {
         now: Millis,
     ) -> Result<Imported, ImportError> {
         self.check_room_of(contact, space)?;
-        let is_new = run.start() == 0;
+        let start = run.start();
         let bytes: Vec<u64> = run
             .items()
             .iter()
             .map(|item| run.body_bytes(item).map_or(0, <[u8]>::len) as u64 + ENTRY_BYTES)
             .collect();
         let imported = self.import(space, run, now)?;
-        // What was held already stands before what is new.
-        let new = imported.entries.len();
-        let mut charge: u64 = bytes.iter().rev().take(new).sum();
-        if is_new && new == bytes.len() {
-            charge += FEED_BYTES;
+        // Not all of it is new: others may have brought the beginning, or a part above a gap.
+        let mut charge = 0;
+        for entry in &imported.entries {
+            let at = usize::try_from(entry.seq.saturating_sub(start)).unwrap_or(usize::MAX);
+            charge += bytes.get(at).copied().unwrap_or(0);
+            if entry.seq == 0 {
+                charge += FEED_BYTES;
+            }
         }
         self.charge(contact, space, charge)?;
         Ok(imported)

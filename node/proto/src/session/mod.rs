@@ -486,6 +486,18 @@ impl Session {
         self.pending.bytes() < IMPORT_BYTES_MAX
     }
 
+    /// Bytes that wait for the disk, at most [`IMPORT_BYTES_MAX`] and one frame.
+    #[must_use]
+    pub const fn waiting_bytes(&self) -> usize {
+        self.pending.bytes()
+    }
+
+    /// Frontiers of the peer that are remembered, at most [`THEIRS_MAX`]; each takes a few hundred bytes.
+    #[must_use]
+    pub fn claims(&self) -> usize {
+        self.channels.values().map(|state| state.theirs.len()).sum()
+    }
+
     /// How far the meeting is.
     #[must_use]
     pub fn progress(&self) -> Progress {
