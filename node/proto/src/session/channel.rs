@@ -18,7 +18,7 @@ use crate::{
 /// Times that something is asked for again without progress before the peer has to tell a new frontier.
 pub(super) const RETRIES_MAX: u32 = 3;
 /// Bytes that an entry of a map costs beside itself, near enough.
-const MAP_NODE: usize = 16;
+pub(super) const MAP_NODE: usize = 16;
 /// Entries of one feed that count as lacking at most: a claim above it is no figure for a page.
 pub(super) const LACK_MAX: u64 = 1 << 40;
 
@@ -370,8 +370,11 @@ impl Channel {
             + self.bodies.len();
         let named = self.announce.len() + self.ask_bodies.len() + self.serve.len();
         let trees = self.nodes.len() + self.walked.len() + self.listings.len() + self.listed.len();
+        let downwards = size_of::<(DeviceId, Downwards)>() + size_of::<DeviceId>();
         size_of::<Self>()
             + feeds
+            + self.tails.size()
+            + self.downwards_from.len() * (MAP_NODE + downwards)
             + numbered * (MAP_NODE + size_of::<(DeviceId, u64)>())
             + (named + self.forks.len()) * (MAP_NODE + size_of::<DeviceId>())
             + trees * (MAP_NODE + 2 * size_of::<DeviceId>())

@@ -513,6 +513,7 @@ impl Session {
     pub fn size(&self) -> usize {
         let work = self.work.iter().map(|output| match output {
             Output::Import { run, .. } => run_bytes(run),
+            Output::ImportTail { tail, .. } => tail.size(),
             Output::Compare { overlap, .. } => overlap.bytes(),
             Output::ImportFork { proof, .. } => proof.len(),
             Output::Fill { body, .. } => body.len(),

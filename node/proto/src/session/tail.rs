@@ -2,7 +2,7 @@
 
 use super::{
     Fatal, Output, STALL_MS, Session, SpaceStore,
-    channel::{Channel, LACK_MAX, RETRIES_MAX},
+    channel::{Channel, LACK_MAX, MAP_NODE, RETRIES_MAX},
     stored::Kind,
 };
 use crate::{
@@ -99,6 +99,14 @@ pub(super) struct Tails {
 impl Tails {
     pub(super) const fn lack(&self) -> u64 {
         self.lack
+    }
+
+    /// Bytes that it takes in memory, about.
+    pub(super) fn size(&self) -> usize {
+        self.wants.len() * (MAP_NODE + size_of::<(DeviceId, Wanted)>())
+            + self.flights.len() * (MAP_NODE + size_of::<(DeviceId, Flight)>())
+            + self.ask.len() * (MAP_NODE + size_of::<TailWant>())
+            + self.refused.len() * (MAP_NODE + size_of::<DeviceId>())
     }
 
     pub(super) fn is_empty(&self) -> bool {
