@@ -157,7 +157,8 @@ fn meet(grown: &Grown, agreed: &BTreeSet<SpaceId>) -> Cost {
             clearances: spaces.iter().map(cleared).collect(),
             agreed: agreed.clone(),
             rev: 1,
-            seen_rev: 1,
+            // What was never agreed on has to be searched for.
+            seen_rev: u64::from(!agreed.is_empty()),
             offers: Vec::new(),
         };
         Side::new(&grown.stores[at], start)
