@@ -199,7 +199,10 @@ impl Peer {
                 None => break,
             }
         }
-        while serves {
+        if !serves {
+            return Some(());
+        }
+        loop {
             let sender = &self.sender;
             let room = |channel| sender.capacity(Stream::Space(channel));
             let Some(frame) = self.session.poll_data(&self.held, room).ok()? else {
