@@ -35,8 +35,14 @@ impl<S: NodeStore> World<S> {
                 self.figures.jumps += 1;
                 self.jump(n);
             }
-            8..11 => self.nodes[n].backup = Some(self.nodes[n].store.image()),
-            11..14 => self.put_back(n),
+            8..14 => {
+                if self.nodes[n].backup.is_some() && self.rng.chance(600) {
+                    self.put_back(n);
+                } else {
+                    self.nodes[n].backup = Some(self.nodes[n].store.image());
+                    self.at(self.now + HOUR, Event::ActOnce(n));
+                }
+            }
             _ => {
                 let meetings = self.meetings_of(n);
                 if let Some((meeting, _)) = self.rng.pick(&meetings).copied() {
@@ -108,6 +114,7 @@ impl<S: NodeStore> World<S> {
         } else {
             let device = self.nodes[n].person.device.id();
             self.oracle.double.insert(device);
+            self.at(self.now + 2 * MINUTE, Event::ActOnce(n));
         }
         self.know_again(n);
         self.forgo_acknowledged(n);

@@ -291,7 +291,7 @@ impl<S: NodeStore> World<S> {
         let Some(side) = self.side(meeting, s) else {
             return;
         };
-        let (Some(batch), peer) = (side.batch.take(), side.peer) else {
+        let (Some(batch), peer) = (side.batches.pop_front(), side.peer) else {
             return;
         };
         let (wall, now) = (self.wall(n), self.steady());
@@ -392,7 +392,7 @@ impl<S: NodeStore> World<S> {
         let Some(side) = self.side(meeting, s) else {
             return;
         };
-        let started = side.start_batch();
+        let started = std::iter::from_fn(|| side.start_batch().then_some(())).count();
         let timer = side.session.next_timeout().map(|due| {
             let wait = due.since(steady).clamp(1, TIMER_MS_MAX);
             now + wait * 1000
@@ -403,7 +403,7 @@ impl<S: NodeStore> World<S> {
         reported.append(&mut side.rejected);
         self.check_size(n, m, size);
         self.check_rejected(n, m, &reported);
-        if started {
+        for _ in 0..started {
             let late = self.rng.below(commit + 1);
             self.at(now + commit + late, Event::Batch { meeting, side: s });
         }
@@ -593,10 +593,10 @@ impl<S: NodeStore> World<S> {
         let Some(mut side) = side else {
             return;
         };
-        if let Some(batch) = side.batch.take()
-            && self.nodes[n].up
-            && !self.nodes[n].failing
-        {
+        for batch in std::mem::take(&mut side.batches) {
+            if !self.nodes[n].up || self.nodes[n].failing {
+                return;
+            }
             let wall = self.wall(n);
             match self.nodes[n].store.take(&side.peer, batch, wall) {
                 Ok(taken) => self.pass_on(n, meeting, &taken),
@@ -611,7 +611,7 @@ impl<S: NodeStore> World<S> {
     pub(super) fn forget_meetings(&mut self, n: usize) {
         for (id, s) in self.meetings_of(n) {
             if let Some(side) = self.side(id, s) {
-                side.batch = None;
+                side.batches.clear();
             }
             self.lost(id, s);
         }

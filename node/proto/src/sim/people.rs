@@ -52,7 +52,11 @@ impl<S: NodeStore> World<S> {
         }
         let wait = self.rng.around(DAY / self.setting.acts);
         self.at(self.now + wait, Event::Act(n));
-        if !self.nodes[n].up || self.nodes[n].failing {
+        self.act_once(n);
+    }
+
+    pub(super) fn act_once(&mut self, n: usize) {
+        if !self.raging || !self.nodes[n].up || self.nodes[n].failing {
             return;
         }
         self.accept(n);

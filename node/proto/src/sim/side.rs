@@ -12,6 +12,8 @@ use crate::{
     verify::Reject,
 };
 
+/// Batches on their way at once; the second only where it is a full one.
+const BATCHES_MAX: usize = 2;
 /// Bytes of the largest hint.
 const HINT_BYTES_MAX: usize = 3_900;
 
@@ -21,8 +23,8 @@ pub(super) struct Side {
     /// Control frames that wait for room.
     outbox: VecDeque<Vec<u8>>,
     jobs: VecDeque<Output>,
-    /// On their way to the disk.
-    pub(super) batch: Option<Vec<Output>>,
+    /// On their way to the disk, oldest first.
+    pub(super) batches: VecDeque<Vec<Output>>,
     inbox: BTreeMap<Lane, VecDeque<Vec<u8>>>,
     notices: BTreeMap<(SpaceId, DeviceId), u64>,
     pub(super) audience: bool,
@@ -47,7 +49,7 @@ impl Side {
             peer,
             outbox: VecDeque::new(),
             jobs: VecDeque::new(),
-            batch: None,
+            batches: VecDeque::new(),
             inbox: BTreeMap::new(),
             notices: BTreeMap::new(),
             audience: false,
@@ -145,24 +147,22 @@ impl Side {
 
     /// The next batch begins its way to the disk; false where none does.
     pub(super) fn start_batch(&mut self) -> bool {
-        if self.batch.is_some() || self.jobs.is_empty() {
-            return false;
-        }
-        let (mut entries, mut bytes) = (0, 0);
-        let mut batch = Vec::new();
-        while let Some(job) = self.jobs.pop_front() {
-            if let Output::Import { run, .. } = &job {
+        let (mut entries, mut bytes, mut count) = (0, 0, 0);
+        let full = self.jobs.iter().any(|job| {
+            count += 1;
+            if let Output::Import { run, .. } = job {
                 entries += run.items().len();
                 bytes += run_bytes(run);
             } else {
                 entries += 1;
             }
-            batch.push(job);
-            if entries >= BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX {
-                break;
-            }
+            entries >= BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX
+        });
+        let waits = !full && !self.batches.is_empty();
+        if count == 0 || waits || self.batches.len() >= BATCHES_MAX {
+            return false;
         }
-        self.batch = Some(batch);
+        self.batches.push_back(self.jobs.drain(..count).collect());
         true
     }
 
@@ -203,7 +203,7 @@ impl Side {
             + self.inbox.values().map(frames).sum::<usize>()
             + self.notices.len() * 72
             + self.jobs.iter().map(job_bytes).sum::<usize>()
-            + self.batch.iter().flatten().map(job_bytes).sum::<usize>()
+            + self.batches.iter().flatten().map(job_bytes).sum::<usize>()
     }
 }
 

@@ -112,6 +112,7 @@ pub(super) enum Event {
         side: usize,
     },
     Act(usize),
+    ActOnce(usize),
     Fault,
     Boot(usize),
     DiskFree(usize),
@@ -332,6 +333,7 @@ impl<S: NodeStore> World<S> {
             Event::Boot(_) => 13,
             Event::DiskFree(_) => 14,
             Event::Befriend(_) => 15,
+            Event::ActOnce(_) => 16,
         };
         self.trace.update(&[kind]).update(&self.now.to_be_bytes());
     }
@@ -367,6 +369,7 @@ impl<S: NodeStore> World<S> {
             Event::Mischief { meeting, side } => self.mischief(meeting, side),
             Event::Lost { meeting, side } => self.lost(meeting, side),
             Event::Act(n) => self.act(n),
+            Event::ActOnce(n) => self.act_once(n),
             Event::Fault => self.fault(),
             Event::Boot(n) => self.boot(n),
             Event::DiskFree(n) => self.free_disk(n),
