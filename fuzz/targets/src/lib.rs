@@ -22,6 +22,7 @@ pub mod body;
 mod config;
 pub mod frame;
 mod harmless;
+pub mod http;
 pub mod import;
 pub mod invite;
 pub mod markdown;
@@ -48,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     target("api", api::run, api::seeds),
     target("body", body::run, body::seeds),
     target("frame", frame::run, frame::seeds),
+    target("http", http::run, http::seeds),
     target("import", import::run, import::seeds),
     target("invite", invite::run, invite::seeds),
     target("markdown", markdown::run, markdown::seeds),

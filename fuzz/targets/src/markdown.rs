@@ -1,7 +1,7 @@
 //! Markdown of strangers: what comes out is harmless, of a bounded size, and ready in bounded time.
 //!
-//! An input is the text itself, or behind a first byte 0xff (which no text has) pieces with how
-//! often each is repeated, so that short inputs become long texts.
+//! An input is the text itself, or behind a first byte 0xff (which no text has) a size and pieces
+//! with how often each is repeated, so that short inputs become long texts.
 
 use std::time::{Duration, Instant};
 
@@ -38,18 +38,19 @@ fn text(input: &[u8]) -> String {
     };
     let mut script = Script::new(pieces);
     let mut text = String::new();
-    while !script.is_empty() && text.len() < TEXT_BYTES_MAX {
+    let size = TEXT_BYTES_MAX >> (script.byte() % 8);
+    while !script.is_empty() && text.len() < size {
         let count = 1 + usize::from(script.short());
         let piece = String::from_utf8_lossy(script.blob()).into_owned();
-        let room = TEXT_BYTES_MAX - text.len();
+        let room = size - text.len();
         text.push_str(&piece.repeat(count.min(room.checked_div(piece.len()).unwrap_or(0))));
     }
     text
 }
 
-/// A piece repeated as often as fits.
-fn repeated(pieces: &[&str]) -> Vec<u8> {
-    let mut seed = vec![0xff];
+/// Pieces repeated as often as fits: 2 KiB in most, since a fuzzer wants many.
+fn repeated(at: usize, pieces: &[&str]) -> Vec<u8> {
+    let mut seed = vec![0xff, if at.is_multiple_of(8) { 0 } else { 5 }];
     for piece in pieces {
         let count = TEXT_BYTES_MAX / pieces.len() / piece.len();
         seed.extend_from_slice(&(count.saturating_sub(1) as u16).to_be_bytes());
@@ -90,5 +91,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
         &["a@b.", "mailto:"],
     ];
     let texts = texts.iter().map(|text| text.as_bytes().to_vec());
-    texts.chain(heavy.into_iter().map(repeated)).collect()
+    texts
+        .chain(
+            heavy
+                .into_iter()
+                .enumerate()
+                .map(|(at, pieces)| repeated(at, pieces)),
+        )
+        .collect()
 }

@@ -207,7 +207,7 @@ impl Meeting {
     }
 
     fn space(&self, script: &mut Script<'_>) -> SpaceId {
-        let spaces: Vec<SpaceId> = self.world.marks.keys().copied().collect();
+        let spaces = self.world.spaces();
         spaces[script.below(spaces.len())]
     }
 
@@ -373,13 +373,9 @@ impl Meeting {
     }
 
     fn assert_allowed(&self, frame: &[u8]) {
-        for (space, marks) in &self.world.marks {
-            let may = self.world.may_leave(*space, &self.excluded);
-            let seen = |mark: &Vec<u8>| frame.windows(mark.len()).any(|window| window == *mark);
-            for mark in marks {
-                let is_id = *mark == space.0;
-                assert!((may && !is_id) || !seen(mark), "{space:?} in {frame:?}");
-            }
+        for (space, is_id) in self.world.seen_in(frame) {
+            let may = self.world.may_leave(space, &self.excluded);
+            assert!(may && !is_id, "{space:?} in {frame:?}");
         }
     }
 

@@ -4,10 +4,11 @@
 pub(crate) fn name(text: &str) -> String {
     let visible: String = text.chars().filter(|&c| !is_invisible(c)).collect();
     let words: Vec<_> = visible.split_whitespace().collect();
-    if words.is_empty() {
-        "(no name)".to_owned()
+    let name = words.join(" ");
+    if has_ink(&name) {
+        name
     } else {
-        words.join(" ")
+        "(no name)".to_owned()
     }
 }
 
@@ -32,9 +33,13 @@ pub(crate) fn quotation(text: &str) -> String {
 pub(crate) fn title(text: &str) -> String {
     let text = text.trim();
     if text.is_empty() {
-        "(the beginning hasn't arrived yet)".to_owned()
+        return "(the beginning hasn't arrived yet)".to_owned();
+    }
+    let visible: String = text.chars().filter(|&c| !is_invisible(c)).collect();
+    if has_ink(&visible) {
+        visible
     } else {
-        text.chars().filter(|&c| !is_invisible(c)).collect()
+        "(no title)".to_owned()
     }
 }
 
@@ -113,9 +118,40 @@ fn is_invisible(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Whether anything is to be seen: what joins or varies other characters shows nothing by itself.
+/// A link without words couldn't be followed.
+fn has_ink(text: &str) -> bool {
+    !text.chars().all(|c| {
+        c.is_whitespace()
+            || is_invisible(c)
+            || matches!(c,
+                '\u{034f}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200d}' | '\u{2800}'
+                | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A title of characters that show nothing made a thread that nobody could open from the list.
+    #[test]
+    fn what_shows_nothing_gets_words() {
+        for blank in [
+            "\u{200b}",
+            "\u{200d}\u{fe0f}",
+            "\u{2800}\u{2800}",
+            "\u{e0100}",
+        ] {
+            assert_eq!(name(blank), "(no name)", "{blank:?}");
+            assert_eq!(title(blank), "(no title)", "{blank:?}");
+        }
+        assert_eq!(title("a\u{200b}b"), "ab");
+        assert_eq!(
+            title("\u{1f468}\u{200d}\u{1f467}"),
+            "\u{1f468}\u{200d}\u{1f467}"
+        );
+    }
 
     #[test]
     fn a_name_can_hide_and_turn_nothing() {

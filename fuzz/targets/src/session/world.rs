@@ -1,7 +1,7 @@
 //! The people and their spaces before they meet.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::OnceLock,
 };
 
@@ -16,6 +16,9 @@ use proto::{
 /// The secret of the two who meet.
 const PAIR: [u8; 32] = [5; 32];
 
+/// Bytes by which marks are found; none is shorter.
+const MARK_START: usize = 8;
+
 /// Ana, whom Ben means ill, and what each of them holds.
 pub(super) struct World {
     pub(super) ana: Memory,
@@ -25,7 +28,9 @@ pub(super) struct World {
     /// Their own conversation.
     pub(super) talk: SpaceId,
     /// What must never be seen outside of a space: ids, devices that write there only, texts.
-    pub(super) marks: BTreeMap<SpaceId, Vec<Vec<u8>>>,
+    marks: BTreeMap<SpaceId, Vec<Vec<u8>>>,
+    /// The same by their first bytes, because every frame is searched for them.
+    by_start: HashMap<[u8; MARK_START], Vec<(SpaceId, Vec<u8>)>>,
     /// Devices to speak of, one of which nobody has.
     pub(super) devices: Vec<DeviceId>,
     /// Spaces that Ben holds, and so can show to know.
@@ -46,6 +51,28 @@ impl World {
     /// The text by which a space's entries are known.
     pub(super) fn words(&self, space: SpaceId) -> &'static str {
         self.words.get(&space).copied().unwrap_or("plain")
+    }
+
+    /// The spaces that there are.
+    pub(super) fn spaces(&self) -> Vec<SpaceId> {
+        self.marks.keys().copied().collect()
+    }
+
+    /// Spaces of which something stands in these bytes, and whether that is its id.
+    pub(super) fn seen_in<'b>(
+        &'b self,
+        bytes: &'b [u8],
+    ) -> impl Iterator<Item = (SpaceId, bool)> + 'b {
+        bytes
+            .windows(MARK_START)
+            .enumerate()
+            .flat_map(move |(at, start)| {
+                let start: &[u8; MARK_START] = start.try_into().unwrap();
+                let marks = self.by_start.get(start).into_iter().flatten();
+                marks
+                    .filter(move |(_, mark)| bytes[at..].starts_with(mark))
+                    .map(|(space, mark)| (*space, *mark == space.0))
+            })
     }
 
     /// Whether anything of a space may be told: the other side shows to know it, and isn't
@@ -106,6 +133,7 @@ impl World {
             (other, "their secret"),
         ];
         let known_to_ben = ben.spaces().map(|(space, _)| space).collect();
+        let by_start = index(&marks);
         let written = [&ana, &ben].into_iter().flat_map(feeds_of).collect();
         Self {
             ana,
@@ -113,12 +141,29 @@ impl World {
             forum,
             talk,
             marks,
+            by_start,
             devices,
             known_to_ben,
             words: words.into(),
             written,
         }
     }
+}
+
+fn index(
+    marks: &BTreeMap<SpaceId, Vec<Vec<u8>>>,
+) -> HashMap<[u8; MARK_START], Vec<(SpaceId, Vec<u8>)>> {
+    let mut by_start: HashMap<_, Vec<_>> = HashMap::new();
+    for (space, marks) in marks {
+        for mark in marks {
+            let start = *mark.first_chunk().unwrap();
+            by_start
+                .entry(start)
+                .or_default()
+                .push((*space, mark.clone()));
+        }
+    }
+    by_start
 }
 
 /// The entries that a store holds, by feed.
