@@ -192,7 +192,15 @@ fn simplify<'a>(arena: &'a Arena<'a>, root: Node<'a>) {
                 let paragraph = node
                     .first_child()
                     .filter(|child| matches!(child.data().value, NodeValue::Paragraph));
-                paragraph.unwrap_or(node).prepend(mark);
+                match paragraph {
+                    Some(paragraph) => paragraph.prepend(mark),
+                    // A task without words. An item holds no text by itself.
+                    None => {
+                        let paragraph = arena.alloc(AstNode::from(NodeValue::Paragraph));
+                        paragraph.append(mark);
+                        node.prepend(paragraph);
+                    }
+                }
                 let list = node.parent().and_then(|list| match &list.data().value {
                     NodeValue::List(list) => Some(*list),
                     _ => None,

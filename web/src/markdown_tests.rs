@@ -80,6 +80,18 @@ fn pictures_become_links_and_load_nothing() {
     assert!(!html("![x](data:image/svg+xml,<svg onload=alert(1)>)").contains("href"));
 }
 
+/// A task without words has no paragraph, and a mark that stood in the item itself was a document
+/// that the formatter of a build with assertions refuses by a panic.
+#[test]
+fn a_task_without_words_keeps_its_mark() {
+    for (text, expected) in [
+        ("- [ ] \n-\n", "<ul>\n<li>☐ </li>\n<li></li>\n</ul>\n"),
+        ("- [x] \n\n  a", "<ul>\n<li>\n<p>☑ a</p>\n</li>\n</ul>\n"),
+    ] {
+        assert_eq!(html(text), expected, "{text:?}");
+    }
+}
+
 /// Tags and attributes that a browser would see. Our output is serialised by html5ever, so `<`
 /// outside of a tag is always escaped.
 fn assert_harmless(html: &str, from: &str) {

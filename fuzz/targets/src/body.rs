@@ -306,6 +306,15 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let vectors = named
         .into_iter()
         .flat_map(|(name, what)| seeds::vectors(name, what));
+    // A key twice, keys out of order, a length that could be shorter, nesting.
+    let other_forms: [&[u8]; 5] = [
+        b"\xa2\x00\x01\x00\x02",
+        b"\xa2\x01\x01\x00\x02",
+        b"\xa1\x18\x00\x01",
+        b"\xa2\x00\x0d\x01\x78\x01x",
+        b"\xa1\x00\x81\x81\x81\x81\x81\x81\x81\x80",
+    ];
+    let other_forms = other_forms.map(|bytes| [&[0], bytes].concat());
     let lines = ["Ana", " Ana", "a\u{202e}b", "a\u{200d}b", "a\n\tb"]
         .map(|line| [&[5], line.as_bytes()].concat());
     let made = (0..13_u8).map(|kind| {
@@ -319,5 +328,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed.extend_from_slice(&[2, 5, 1, 1, 1, 1, 1, 1]);
         seed
     });
-    vectors.chain(lines).chain(made).collect()
+    vectors
+        .chain(other_forms)
+        .chain(lines)
+        .chain(made)
+        .collect()
 }

@@ -245,6 +245,16 @@ impl Story {
         assert_eq!(run.head(), head);
         assert_eq!(run.author().is_some(), run.start() == 0);
         assert!(run.start() > 0 || self.world.is_member());
+        let signed = run
+            .signatures()
+            .last()
+            .is_some_and(|(seq, _)| seq + 1 == head.next);
+        let by_end = match (facts.revoked, facts.fork) {
+            (Some(last), _) => last.id == head.top,
+            (None, Some(fork)) => fork.backlink == head.top,
+            (None, None) => false,
+        };
+        assert!(signed || by_end, "nobody vouches for the last entry");
         if let Some(last) = facts.revoked {
             assert!(head.next <= last.seq + 1);
             assert!(head.next <= last.seq || head.top == last.id);

@@ -69,6 +69,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "| a | b |\n|:--|--:|\n| 1 | *2* |\n\n```rust\nlet a = 1 < 2;\n```\n\n    code\n\n---\n",
         "[x](javascript:alert(1)) [y](//evil.example) [z](&#106;avascript:alert(1)) [![b](c)](https://d.example)",
         "<script>alert(1)</script><svg/onload=alert(1)>&lt;img src=x onerror=alert(1)&gt;",
+        "[x](ftp://a.example) <ftp://b.example> [y](file:///c) <xmpp:d@e.example> [z](tel:1)",
+        "- [ ] \n-\n- [x]\n  > a\n1. [ ]\n\n   b\n",
         "[a]: https://a.example 'title'\n[a] [b][a] [^1]\n\n[^1]: note\n",
         "[x](https://a.example '\"><b onclick=alert(1)>') \\<p\\> &nbsp;&amp;&quot;\u{202e}\u{200b}\0",
     ];

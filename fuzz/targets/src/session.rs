@@ -408,6 +408,14 @@ pub fn seeds() -> Vec<Vec<u8>> {
     for start in [0, 0x0f, 0x1f, 0x05, 0x60, 0x70, 0x2f] {
         seeds.push([&[start], &calm[..]].concat());
     }
+    // Excluded at each moment of a meeting that goes on.
+    for rounds in 3..16 {
+        for space in 0..4 {
+            let excluded = [14, space, 1];
+            let more = [12, space, 0, 0, 10, 0, 0];
+            seeds.push([&[0x70], &calm[..5 * rounds], &excluded, &more, &calm].concat());
+        }
+    }
     for step in 4..18 {
         for more in 0..9 {
             let begin = [&[0x70], &calm[..40]].concat();
