@@ -161,8 +161,10 @@ fn parse(text: &str) -> Option<String> {
     Some(html.0)
 }
 
-/// The text as it was written, each line on its own.
+/// The text as it was written, each line on its own. Readers of HTML drop a line end that stands
+/// first, so that each cleaning would shorten the text: empty lines before the first are left out.
 fn plain(text: &str) -> String {
+    let text = text.trim_start_matches(['\n', '\r']);
     format!("<pre>{}</pre>", ammonia::clean_text(text))
 }
 

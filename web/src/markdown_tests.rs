@@ -390,6 +390,10 @@ fn heavy_texts_are_bounded() {
 fn too_deep_or_too_large_is_shown_as_it_was_written() {
     let deep = "> ".repeat(200) + "a";
     assert_eq!(html(&deep), format!("<pre>{}a</pre>", "&gt; ".repeat(200)));
+    // Each cleaning took a line end away.
+    let late = html(&format!("\n\r\n{deep}"));
+    assert_eq!(late, html(&deep));
+    assert_eq!(clean(&late), late);
     let large = "*a* ".repeat(engine::limits::BODY_BYTES_MAX / 4 + 1);
     assert!(html(&large).starts_with("<pre>*a* *a*"));
 }

@@ -29,7 +29,11 @@ pub fn run(input: &[u8]) {
     assert!(html.len() <= HTML_BYTES_MAX, "{} bytes", html.len());
     assert!(words.len() <= 4 * text.len() + 4 * 600);
     assert_harmless(&html);
-    assert_eq!(web::fuzz::clean(&html), html, "cleaned twice from {text:?}");
+    let begin: String = text.chars().take(200).collect();
+    assert!(
+        web::fuzz::clean(&html) == html,
+        "cleaning twice changes {begin:?}"
+    );
 }
 
 fn text(input: &[u8]) -> String {
