@@ -15,9 +15,9 @@ use std::collections::BTreeSet;
 
 use proto::{
     Millis, SpaceId,
-    frame::{Data, Hint},
+    frame::{Data, Hint, LinkClass},
     limits::FRAME_BYTES_MAX,
-    session::{Lane, SpaceStore},
+    session::{Fetch, IMPORT_BYTES_MAX, Lane, SpaceStore},
     verify::Reject,
 };
 
@@ -30,6 +30,9 @@ use crate::script::Script;
 const NOW: Millis = Millis(1_790_000_000_000);
 /// Steps of a story at most.
 const STEPS_MAX: usize = 200;
+/// Bytes of memory that a session may take in a story: what waits for the disk with one frame more,
+/// and sets over a few dozen feeds.
+const SIZE_MAX: usize = IMPORT_BYTES_MAX + FRAME_BYTES_MAX + 1024 * 1024;
 /// Frames that are remembered to be sent again.
 const REPLAY_MAX: usize = 64;
 
@@ -78,11 +81,16 @@ impl Meeting {
         let [mine, theirs] = agreed;
         let dialer = bits & 0x10 != 0;
         let revs = (1 + u64::from(bits >> 5 & 1), 1 + u64::from(bits >> 6 & 1));
+        let class = if bits & 0x80 == 0 {
+            LinkClass::Fast
+        } else {
+            LinkClass::Slow
+        };
         let (ana, ben) = (world.ana.me.clone(), world.ben.me.clone());
         Self {
             world,
-            victim: Side::new(world.ana.clone(), dialer, &ben, mine, revs.0),
-            puppet: Side::new(world.ben.clone(), !dialer, &ana, theirs, revs.1),
+            victim: Side::new(world.ana.clone(), dialer, &ben, mine, revs.0, class),
+            puppet: Side::new(world.ben.clone(), !dialer, &ana, theirs, revs.1, class),
             replay: Vec::new(),
             excluded: BTreeSet::new(),
             rev: revs.0,
@@ -92,7 +100,7 @@ impl Meeting {
     }
 
     fn step(&mut self, script: &mut Script<'_>) {
-        match script.byte() % 18 {
+        match script.byte() % 19 {
             0..=3 => self.honest(script),
             4 => self.mutated(script),
             5 => self.replayed(script),
@@ -127,6 +135,7 @@ impl Meeting {
             14 => self.audience(script),
             15 => self.victim.session.handle_gossip_up(script.flag()),
             16 => self.room = script.flag(),
+            17 => self.fetch(script),
             _ => self.changed(script),
         }
     }
@@ -222,13 +231,17 @@ impl Meeting {
         } else {
             self.world.forum
         };
-        let mut content = match script.byte() % 4 {
+        let mut content = match script.byte() % 5 {
             0 | 1 => store
                 .run(space, device, from)
                 .ok()
                 .flatten()
                 .map(|run| run.bytes),
             2 => store.fork_proof(space, device).ok().flatten(),
+            3 => {
+                let tail = store.tail(space, device, (from, None), 4_096);
+                tail.ok().flatten().map(|tail| tail.bytes)
+            }
             _ => store.body(space, device, from).ok().flatten(),
         }
         .unwrap_or_else(|| script.blob().to_vec());
@@ -236,8 +249,12 @@ impl Meeting {
             let at = script.below(content.len());
             content[at] ^= 1 | script.byte();
         }
-        let frame = match script.byte() % 3 {
+        let frame = match script.byte() % 4 {
             0 => Data::Run {
+                device,
+                run: &content,
+            },
+            3 => Data::Tail {
                 device,
                 run: &content,
             },
@@ -305,6 +322,20 @@ impl Meeting {
         }
     }
 
+    /// A quota is full, or no longer.
+    fn fetch(&mut self, script: &mut Script<'_>) {
+        let fetch = match script.byte() % 3 {
+            0 => Fetch::All,
+            1 => Fetch::Conversations,
+            _ => Fetch::Nothing,
+        };
+        let victim = &mut self.victim;
+        victim
+            .session
+            .handle_fetch(fetch, self.now, &victim.store)
+            .unwrap();
+    }
+
     /// The owner excludes the other side from a space, or takes that back.
     fn audience(&mut self, script: &mut Script<'_>) {
         let space = self.space(script);
@@ -348,6 +379,8 @@ impl Meeting {
 
     /// What the victim says goes to the puppet, if nothing stands in it that may not leave.
     fn listen(&mut self) {
+        let size = self.victim.session.size();
+        assert!(size <= SIZE_MAX, "a session of {size} bytes");
         let room = self.room;
         let said = self.victim.poll(|_| room);
         for (lane, frame) in said {
@@ -389,9 +422,9 @@ impl Meeting {
         let hostile = self.puppet.store.me.device.id();
         for ((space, device), held) in feeds_of(&self.victim.store) {
             let theirs = self.world.written.get(&(space, device));
-            let is_prefix = theirs.is_some_and(|theirs| theirs.starts_with(&held));
+            let wrote = theirs.is_some_and(|theirs| held.iter().all(|id| theirs.contains(id)));
             assert!(
-                is_prefix || device == own || device == hostile,
+                wrote || device == own || device == hostile,
                 "{device:?} never wrote that"
             );
         }
@@ -405,7 +438,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         .flatten()
         .collect();
     let mut seeds = Vec::new();
-    for start in [0, 0x0f, 0x1f, 0x05, 0x60, 0x70, 0x2f] {
+    for start in [0, 0x0f, 0x1f, 0x05, 0x60, 0x70, 0x2f, 0xf0] {
         seeds.push([&[start], &calm[..]].concat());
     }
     // Excluded at each moment of a meeting that goes on.
@@ -416,9 +449,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
             seeds.push([&[0x70], &calm[..5 * rounds], &excluded, &more, &calm].concat());
         }
     }
-    for step in 4..18 {
-        for more in 0..9 {
-            let begin = [&[0x70], &calm[..40]].concat();
+    for step in 4..19 {
+        for more in 0..10 {
+            let slow = 0x70 | (more & 1) << 7;
+            let begin = [&[slow], &calm[..40]].concat();
             let odd = [step, more, 4, 2, 3, 0, 1, 200, 1, 1, 0, 7, 3, 2, 1, 0, 0, 0];
             seeds.push([&begin[..], &odd, &calm[..30]].concat());
         }

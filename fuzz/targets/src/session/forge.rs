@@ -2,8 +2,8 @@
 
 use proto::{
     DeviceId, EntryId,
-    frame::{Control, OfferFrame},
-    frontier::{Frontier, Holes},
+    frame::{Control, OfferFrame, TailWant},
+    frontier::{Frontier, Holes, Tail},
     merkle::{FANOUT, Node, Prefix},
     session::SpaceStore,
 };
@@ -51,6 +51,15 @@ impl Meeting {
         if what & 16 == 16 {
             frontier.holes = Holes::of(std::iter::once(u64::from(script.byte())));
         }
+        if what & 32 == 32 {
+            let gap = 1 + u64::from(script.byte());
+            let start = frontier.base.saturating_add(gap);
+            frontier.tail = Some(Tail {
+                start,
+                end: start.saturating_add(1 + u64::from(script.byte())),
+                top: EntryId([script.byte(); 32]),
+            });
+        }
         frontier
     }
 
@@ -64,7 +73,7 @@ impl Meeting {
     pub(super) fn control(&self, script: &mut Script<'_>) -> Control {
         let what = script.byte();
         let channel = Self::channel(script);
-        match what % 9 {
+        match what % 10 {
             0 => Control::Spaces {
                 generation: u32::from(script.byte()),
                 tags: (0..script.byte() % 20)
@@ -110,6 +119,17 @@ impl Meeting {
                     .map(|_| OfferFrame {
                         descriptor: script.blob().to_vec(),
                         chain: script.blob().to_vec(),
+                    })
+                    .collect(),
+            },
+            8 => Control::WantTails {
+                channel,
+                feeds: (0..script.byte() % 30)
+                    .map(|_| TailWant {
+                        device: self.device(script),
+                        genesis: script.flag(),
+                        from: u64::from(script.byte()),
+                        end: script.flag().then(|| u64::from(script.byte())),
                     })
                     .collect(),
             },

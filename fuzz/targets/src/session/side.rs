@@ -32,12 +32,13 @@ impl Side {
         to: &Person,
         agreed: BTreeSet<SpaceId>,
         rev: u64,
+        class: LinkClass,
     ) -> Self {
         let start = Start {
             dialer,
             exporter: [9; 32],
             seed: [u8::from(dialer); 32],
-            class: LinkClass::Fast,
+            class,
             device: store.me.device.id(),
             clearances: clearances(&store, to, &BTreeSet::new()),
             agreed,
@@ -95,6 +96,11 @@ impl Side {
                 let refused = refuse.or_else(|| store.import(space, run).err());
                 (space, device, bytes, refused)
             }
+            Output::ImportTail { space, tail } => {
+                let device = tail.device();
+                let refused = refuse.or_else(|| store.import_tail(space, tail).err());
+                (space, device, 0, refused)
+            }
             Output::ImportFork {
                 space,
                 device,
@@ -139,6 +145,7 @@ impl Side {
 fn feed_of(job: &Output) -> Option<(SpaceId, DeviceId)> {
     Some(match job {
         Output::Import { space, run } => (*space, run.device()),
+        Output::ImportTail { space, tail } => (*space, tail.device()),
         Output::Compare { space, overlap } => (*space, overlap.device()),
         Output::ImportFork { space, device, .. } | Output::Fill { space, device, .. } => {
             (*space, *device)
