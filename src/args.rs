@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Open,
     /// Say who this node is, how it is reached and how much it holds
     Status,
+    /// Check everything that is held, on a running node or a stopped one's folder
+    Doctor,
     /// Make an invite for somebody, list them or withdraw one
     #[command(args_conflicts_with_subcommands = true)]
     Invite(Invite),

@@ -64,6 +64,11 @@ impl Client {
     ///
     /// When none runs there, or its token can't be read.
     pub(crate) fn connect(folder: &Folder) -> anyhow::Result<Self> {
+        Self::patient(folder, ANSWER_WITHIN)
+    }
+
+    /// The same for something that may take longer.
+    pub(crate) fn patient(folder: &Folder, within: Duration) -> anyhow::Result<Self> {
         // The token goes to nobody but a node that holds the folder now.
         if !folder.is_running() {
             bail!(
@@ -91,7 +96,7 @@ impl Client {
                 .http_status_as_error(false)
                 .max_redirects(0)
                 .proxy(None)
-                .timeout_global(Some(ANSWER_WITHIN))
+                .timeout_global(Some(within))
                 .build(),
         );
         Ok(Self {

@@ -36,6 +36,11 @@ const INTERNET: &str = r#""off", "direct" or "relay""#;
 
 /// The keys that `[links]` may have.
 const LINKS: &[&str] = &["internet", "relays", "bind"];
+/// The keys that `[storage]` may have.
+const STORAGE: &[&str] = &["free_min_mib"];
+/// MiB that may have to stay free: a tebibyte.
+const FREE_MIN_MIB_MAX: u64 = 1024 * 1024;
+
 /// The keys that `[dashboard]` may have.
 const DASHBOARD: &[&str] = &["listen", "hosts"];
 
@@ -45,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) internet: Option<Internet>,
     pub(crate) relays: Vec<String>,
     pub(crate) bind: Option<Vec<SocketAddr>>,
+    pub(crate) free_min_bytes: Option<u64>,
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) hosts: Vec<String>,
 }
@@ -125,9 +131,12 @@ impl Reader<'_> {
                 "dashboard" => self.table("dashboard", value, |reader, key, value| {
                     reader.dashboard(key, value, settings);
                 }),
+                "storage" => self.table("storage", value, |reader, key, value| {
+                    reader.storage(key, value, settings);
+                }),
                 other => self.problem(
                     key.span(),
-                    format!("unknown key {other:?}: expected [links] or [dashboard]"),
+                    format!("unknown key {other:?}: expected [links], [storage] or [dashboard]"),
                 ),
             }
         }
@@ -150,6 +159,33 @@ impl Reader<'_> {
                 ),
             ),
             other => self.problem(key.span(), unknown(other, "links", LINKS)),
+        }
+    }
+
+    fn storage(
+        &mut self,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Value<'_>,
+        to: &mut Settings,
+    ) {
+        match key.get_ref().as_ref() {
+            "free_min_mib" => {
+                let mib = match value.get_ref() {
+                    DeValue::Integer(number) => number.to_string().parse::<u64>().ok(),
+                    _ => None,
+                };
+                match mib.filter(|mib| *mib <= FREE_MIN_MIB_MAX) {
+                    Some(mib) => to.free_min_bytes = Some(mib * 1024 * 1024),
+                    None => self.problem(
+                        value.span(),
+                        format!(
+                            "storage.free_min_mib: expected a number of MiB up to {FREE_MIN_MIB_MAX}, found {}",
+                            found(value.get_ref())
+                        ),
+                    ),
+                }
+            }
+            other => self.problem(key.span(), unknown(other, "storage", STORAGE)),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use engine::LinkConfig;
+use engine::{FREE_MIN_BYTES, LinkConfig, StorageConfig};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -71,6 +71,10 @@ fn start(settings: Settings, listen: Option<SocketAddr>) -> Start {
             internet_fixed: settings.internet.is_some(),
             relays: settings.relays,
             bind: settings.bind.unwrap_or(usual.bind),
+        },
+        storage: StorageConfig {
+            free_min_bytes: settings.free_min_bytes.unwrap_or(FREE_MIN_BYTES),
+            free: None,
         },
         listen: listen.or(settings.listen).unwrap_or(address::DEFAULT),
         hosts: settings.hosts,

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
-use engine::{Config, LinkConfig, Node};
+use engine::{Config, LinkConfig, Node, StorageConfig};
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use web::{Web, WebConfig};
 
@@ -20,6 +20,7 @@ const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 #[derive(Debug, Clone)]
 pub(crate) struct Start {
     pub(crate) links: LinkConfig,
+    pub(crate) storage: StorageConfig,
     pub(crate) listen: SocketAddr,
     pub(crate) hosts: Vec<String>,
 }
@@ -54,6 +55,7 @@ impl Running {
         let node = Node::start(Config {
             data_dir: folder.path().to_owned(),
             links: start.links,
+            storage: start.storage,
         })
         .await?;
         match Self::serve(&node, folder, start.listen, start.hosts, api_token).await {

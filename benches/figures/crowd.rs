@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{Config, IdentityId, LinkConfig, Node, SpaceId, view::NewInvite};
+use engine::{Config, IdentityId, LinkConfig, Node, SpaceId, StorageConfig, view::NewInvite};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -81,7 +81,13 @@ impl Member {
             ..LinkConfig::default()
         };
         let data_dir = folder.path().join("data");
-        let node = Node::start(Config { data_dir, links }).await.unwrap();
+        let node = Node::start(Config {
+            data_dir,
+            links,
+            storage: StorageConfig::default(),
+        })
+        .await
+        .unwrap();
         let status = node.set_up(name).await.unwrap();
         let id = status.identity.unwrap().id;
         Self {

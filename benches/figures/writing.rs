@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{Config, LinkConfig, Node as Engine};
+use engine::{Config, LinkConfig, Node as Engine, StorageConfig};
 use redb::{Database, TableDefinition};
 use serde_json::json;
 
@@ -113,7 +113,13 @@ fn engine_writes(args: &Args, table: &mut Table, sync: &Times) -> Times {
             ..LinkConfig::default()
         };
         let data_dir = folder.path().join("data");
-        let node = Engine::start(Config { data_dir, links }).await.unwrap();
+        let node = Engine::start(Config {
+            data_dir,
+            links,
+            storage: StorageConfig::default(),
+        })
+        .await
+        .unwrap();
         node.set_up("Ana").await.unwrap();
         let forum = node.create_forum("Crossroads", "").await.unwrap();
         let thread = node.create_thread(forum.id, "Writing", "It begins.");

@@ -3,6 +3,7 @@
 
 mod blog;
 mod contacts;
+mod doctor;
 mod forums;
 mod invites;
 mod messages;
@@ -38,13 +39,16 @@ pub(crate) fn run(
     open_browser: bool,
     output: &Output,
 ) -> anyhow::Result<()> {
+    if matches!(command, Command::Doctor) {
+        return doctor::run(folder, output);
+    }
     let cx = Context {
         client: Client::connect(folder)?,
         output,
         open_browser,
     };
     match command {
-        Command::Demo => bail!("the demo needs no running node"),
+        Command::Demo | Command::Doctor => bail!("this needs no running node"),
         Command::Setup { name } => node::set_up(&cx, &name),
         Command::Open => node::open(&cx),
         Command::Status => node::status(&cx),

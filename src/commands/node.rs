@@ -66,6 +66,9 @@ fn show_status(output: Output, status: &Value) -> anyhow::Result<()> {
             format!("{} KiB", count("disk_bytes").div_ceil(1_024)),
         ],
     ];
+    if let Some(advice) = status.pointer("/disk/advice").and_then(Value::as_str) {
+        rows.push(["disk".to_owned(), advice.to_owned()]);
+    }
     for link in items(status, "links") {
         let on = if is(link, "on") { "on" } else { "off" };
         rows.push([

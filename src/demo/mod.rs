@@ -7,7 +7,7 @@ mod wait;
 
 use anyhow::Context as _;
 use engine::{
-    Internet, LinkConfig, Node,
+    Internet, LinkConfig, Node, StorageConfig,
     view::{Contact, ContactState, NewInvite, PageQuery},
 };
 use serde_json::json;
@@ -83,6 +83,7 @@ impl Person {
                     relays: Vec::new(),
                     bind: vec![loopback],
                 },
+                storage: StorageConfig::default(),
                 listen: loopback,
                 hosts: Vec::new(),
             },

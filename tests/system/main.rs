@@ -22,6 +22,7 @@ mod config_file;
 mod contacts;
 mod conversations;
 mod demo;
+mod disk;
 mod entries;
 mod events;
 mod forums;

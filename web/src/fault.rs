@@ -45,13 +45,15 @@ pub(crate) enum FaultKind {
     Stopping,
     /// Our storage failed.
     Storage,
+    /// The disk is full or fails.
+    Disk,
     /// Our own fault.
     Internal,
 }
 
 impl FaultKind {
     /// All of them, for the API's description and its tests.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::ForeignHost,
@@ -70,6 +72,7 @@ impl FaultKind {
         Self::Busy,
         Self::Stopping,
         Self::Storage,
+        Self::Disk,
         Self::Internal,
     ];
 
@@ -86,6 +89,7 @@ impl FaultKind {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unreachable | Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Disk => StatusCode::INSUFFICIENT_STORAGE,
             Self::Storage | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -111,6 +115,7 @@ impl FaultKind {
             Self::Busy => "busy",
             Self::Stopping => "stopping",
             Self::Storage => "storage",
+            Self::Disk => "disk",
             Self::Internal => "internal",
         }
     }
@@ -136,6 +141,7 @@ impl FaultKind {
             Self::Busy => "Too much at once",
             Self::Stopping => "The node is stopping",
             Self::Storage => "The store failed",
+            Self::Disk => "The disk can't be used now",
             Self::Internal => "Something went wrong in the node",
         }
     }
@@ -205,6 +211,7 @@ impl From<Error> for Fault {
             Error::NotAllowed { .. } => FaultKind::NotAllowed,
             Error::Unreachable { .. } => FaultKind::Unreachable,
             Error::Stopping => FaultKind::Stopping,
+            Error::Disk { .. } => FaultKind::Disk,
             Error::Storage { .. } => {
                 tracing::error!(error = %text, "a request failed");
                 return Self::new(

@@ -16,7 +16,7 @@ use crate::{
     App, api, assets,
     fault::{Fault, FaultKind},
     hosts::Hosts,
-    limits::REQUEST_TIME_MAX,
+    limits::{CHECK_UP_TIME_MAX, REQUEST_TIME_MAX},
     pages,
 };
 
@@ -45,9 +45,14 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let for_tool = is_for_tool(request.uri());
     let may_be_kept = request.uri().path().starts_with(assets::PREFIX);
+    let within = if request.uri().path() == api::CHECK_UP {
+        CHECK_UP_TIME_MAX
+    } else {
+        REQUEST_TIME_MAX
+    };
     let host = app.hosts.check(request.headers(), request.uri());
     let mut response = if host.is_some() {
-        tokio::time::timeout(REQUEST_TIME_MAX, next.run(request))
+        tokio::time::timeout(within, next.run(request))
             .await
             .unwrap_or_else(|_| timeout().into_response())
     } else {

@@ -100,6 +100,12 @@ impl App {
     }
 }
 
+/// What the doctor saw, as the API gives it; `None` where it can't be written down.
+#[must_use]
+pub fn check_up_document(seen: engine::view::CheckUp) -> Option<serde_json::Value> {
+    serde_json::to_value(api::dto::CheckUp::from(seen)).ok()
+}
+
 impl Web {
     /// Prepares everything; nothing listens yet.
     #[must_use]

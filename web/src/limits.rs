@@ -12,6 +12,8 @@ pub(crate) const HEADERS_MAX: usize = 64;
 pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(20);
 /// Time for a request's body to arrive and for the answer to begin. A commit to a slow disk takes a second.
 pub(crate) const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// The same where everything that is held is checked: minutes for tens of millions of entries.
+pub(crate) const CHECK_UP_TIME_MAX: Duration = Duration::from_secs(1_200);
 /// Connections at once. A browser keeps about six; the rest is for tools.
 pub(crate) const CONNECTIONS_MAX: usize = 256;
 /// Live streams at once, so that they leave connections to requests.

@@ -1,6 +1,6 @@
 //! What a node is started with. Reading files, arguments and the environment is the command's work.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 /// Whether and how the internet is used to reach contacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +41,35 @@ impl Default for LinkConfig {
     }
 }
 
+/// Room that is kept free where the data folder lies, unless it is set otherwise: own posts for
+/// years, and enough for the rest of a small computer to go on.
+pub const FREE_MIN_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The disk below the data folder.
+#[derive(Clone)]
+pub struct StorageConfig {
+    /// With less free, others' entries are left where they are until there is more again. 0 for
+    /// no such bound.
+    pub free_min_bytes: u64,
+    /// Asked for the free bytes instead of the file system: for tests.
+    pub free: Option<store::Free>,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            free_min_bytes: FREE_MIN_BYTES,
+            free: None,
+        }
+    }
+}
+
+impl fmt::Debug for StorageConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StorageConfig({} bytes free)", self.free_min_bytes)
+    }
+}
+
 /// How to start a node.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -48,4 +77,6 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The links.
     pub links: LinkConfig,
+    /// The disk.
+    pub storage: StorageConfig,
 }

@@ -53,6 +53,12 @@ pub enum Error {
         /// What it said.
         detail: String,
     },
+    /// The disk is full or fails. The node goes on by itself when it works again.
+    #[error("{detail}")]
+    Disk {
+        /// What is the matter, and what to do.
+        detail: String,
+    },
     /// The data folder can't be used.
     #[error("the data folder can't be used: {detail}")]
     Folder {
@@ -86,6 +92,9 @@ impl From<store::Error> for Error {
             store::Error::UnknownSpace => Self::NotFound { what: "the space" },
             store::Error::Refused(detail) => Self::Conflict { detail },
             error @ store::Error::TooManySpaces { .. } => Self::Conflict {
+                detail: error.to_string(),
+            },
+            error @ (store::Error::Full | store::Error::Failing { .. }) => Self::Disk {
                 detail: error.to_string(),
             },
             other => Self::Storage {

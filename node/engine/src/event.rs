@@ -40,6 +40,8 @@ pub enum EventKind {
     Presence,
     /// A meeting made progress.
     Sync,
+    /// The disk became full or nearly so, fails, or works again.
+    Disk,
     /// The id that was asked for is too old: read everything anew.
     Reset,
 }
@@ -55,6 +57,7 @@ impl EventKind {
             Self::Delivery => "delivery",
             Self::Presence => "presence",
             Self::Sync => "sync",
+            Self::Disk => "disk",
             Self::Reset => "reset",
         }
     }

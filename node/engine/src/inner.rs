@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
 };
 
 use links::{Admission, Arrival, CloseCode, EndpointSecret, Links, TemporaryEndpoint};
@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     errors: Mutex<BTreeMap<IdentityId, String>>,
     exchanged: Mutex<BTreeMap<IdentityId, Exchanged>>,
     rejected: Mutex<BTreeMap<&'static str, u64>>,
+    /// A check-up runs.
+    pub(crate) examining: AtomicBool,
     pub(crate) waiting: Mutex<BTreeMap<IdentityId, Waiting>>,
     pub(crate) temporary: Mutex<BTreeMap<String, TemporaryEndpoint>>,
 }
@@ -121,6 +123,7 @@ impl Inner {
             errors: Mutex::default(),
             exchanged: Mutex::default(),
             rejected: Mutex::default(),
+            examining: AtomicBool::new(false),
             waiting: Mutex::default(),
             temporary: Mutex::default(),
         }
@@ -392,7 +395,7 @@ impl Inner {
         }
     }
 
-    fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         for supervisor in lock(&self.supervisors).values() {
             supervisor.wake();
         }

@@ -16,6 +16,8 @@ mod api;
 mod batches;
 mod clock;
 mod config;
+mod disk;
+mod doctor;
 mod error;
 mod event;
 mod events;
@@ -34,7 +36,8 @@ mod turns;
 pub mod view;
 
 pub use api::Node;
-pub use config::{Config, Internet, LinkConfig};
+pub use config::{Config, FREE_MIN_BYTES, Internet, LinkConfig, StorageConfig};
+pub use doctor::check_up_folder;
 pub use error::{Error, Result};
 pub use event::{Event, EventId, EventKind};
 pub use events::Subscription;

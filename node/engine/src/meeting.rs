@@ -25,7 +25,6 @@ use proto::{
     frame::{Hint, LinkClass},
     limits::BATCH_ENTRIES_MAX,
     session::{Fatal, Fetch, Lane, Output, Progress, Session, SpaceStore, Start},
-    space::SpaceKind,
 };
 use store::Snapshot;
 use tokio::{sync::Notify, time::Instant};
@@ -267,7 +266,7 @@ impl Driver {
                 offers: facts.offers,
             };
             let mut session = Session::new(start, &snapshot)?;
-            let fetch = fetch_from(&snapshot, meeting.contact)?;
+            let fetch = inner.fetch_from(&snapshot, meeting.contact)?;
             session.handle_fetch(fetch, clock::steady(), &snapshot)?;
             (session, fetch, topic, addrs)
         };
@@ -465,7 +464,7 @@ impl Driver {
 
     /// Asks for more or for less, after something came in or the person changed what may.
     fn choose_fetch(&mut self, snapshot: &Snapshot) -> Result<(), End> {
-        let fetch = fetch_from(snapshot, self.meeting.contact)?;
+        let fetch = self.inner.fetch_from(snapshot, self.meeting.contact)?;
         if fetch == self.fetch {
             return Ok(());
         }
@@ -621,18 +620,6 @@ impl Driver {
             self.inner.tell_sync(self.meeting.contact);
         }
     }
-}
-
-/// What is taken from a contact by the room that their quota leaves.
-fn fetch_from(snapshot: &Snapshot, contact: IdentityId) -> Result<Fetch, store::Error> {
-    let usage = snapshot.usage(contact)?;
-    Ok(if usage.has_room(SpaceKind::Forum) {
-        Fetch::All
-    } else if usage.has_room(SpaceKind::Conversation) {
-        Fetch::Conversations
-    } else {
-        Fetch::Nothing
-    })
 }
 
 /// The exit: what a meeting sends was cleared for exactly this contact.

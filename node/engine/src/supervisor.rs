@@ -94,6 +94,9 @@ fn jittered(wait: Duration) -> Duration {
 }
 
 async fn dial(inner: &Arc<Inner>, contact: IdentityId) -> Result<Connection, String> {
+    if let Some(hindrance) = inner.hindrance() {
+        return Err(hindrance.to_owned());
+    }
     let links = inner.links().ok_or("the links are off")?;
     let devices = {
         let snapshot = inner.store.read().map_err(|error| error.to_string())?;
@@ -120,7 +123,7 @@ pub(crate) async fn hold(
     stop: &CancellationToken,
 ) -> bool {
     let barred = |now| inner.turns.barred(contact, now);
-    if barred(tokio::time::Instant::now()).is_some() {
+    if barred(tokio::time::Instant::now()).is_some() || inner.hindrance().is_some() {
         conn.close(CloseCode::Busy, "");
         return false;
     }

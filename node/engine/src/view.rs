@@ -87,6 +87,85 @@ pub struct Status {
     pub links: Vec<LinkStatus>,
     /// How much there is.
     pub counts: Counts,
+    /// The disk below it.
+    pub disk: Disk,
+}
+
+/// What the doctor saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckUp {
+    /// Spaces looked at.
+    pub spaces: u64,
+    /// Feeds.
+    pub feeds: u64,
+    /// Entries, each by its hash.
+    pub entries: u64,
+    /// Signatures, each of which vouches for the entries before it.
+    pub signatures: u64,
+    /// Bodies that are missing and asked for: no fault.
+    pub missing: u64,
+    /// Contacts and other records.
+    pub records: u64,
+    /// What is wrong, as far as it is described.
+    pub findings: Vec<Finding>,
+    /// Findings in all.
+    pub found: u64,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// In which space.
+    pub space: Option<SpaceId>,
+    /// In whose feed.
+    pub device: Option<DeviceId>,
+    /// What was expected and what was found.
+    pub what: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+/// The disk below the data folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// How it is.
+    pub state: DiskState,
+    /// Bytes that are free; `None` where nobody can say.
+    pub free_bytes: Option<u64>,
+    /// With less, others' entries are not fetched.
+    pub free_min_bytes: u64,
+}
+
+/// How a disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskState {
+    /// All is well.
+    Fine,
+    /// Less is free than should be.
+    Low,
+    /// Nothing can be written.
+    Full,
+    /// Nothing can be read or written.
+    Failing,
+}
+
+impl Disk {
+    /// What is the matter and what to do, in a sentence or two; `None` where all is well.
+    #[must_use]
+    pub const fn advice(&self) -> Option<&'static str> {
+        match self.state {
+            DiskState::Fine => None,
+            DiskState::Low => Some(
+                "The disk is nearly full. What others write is fetched again once there is more room; what you write is kept and sent.",
+            ),
+            DiskState::Full => Some(
+                "The disk is full. Nothing can be written until you free some space; then everything goes on by itself.",
+            ),
+            DiskState::Failing => Some(
+                "The disk fails. Look whether it is still there and sound; everything goes on by itself once it works again.",
+            ),
+        }
+    }
 }
 
 /// How much there is.

@@ -150,6 +150,9 @@ impl Base {
     /// Runs something that writes. Where the disk fails it, or it panics, the database is taken
     /// away. Only the writer's thread may.
     pub(crate) fn write<R>(&self, work: impl FnOnce(&Database) -> Result<R>) -> Result<R> {
+        if let Some(error) = self.broken() {
+            return Err(error);
+        }
         let current = self.current();
         let result = {
             let guard = current.database();
@@ -202,6 +205,9 @@ impl Base {
             }
             Err(error) => {
                 tracing::debug!(%error, "the disk does not work yet");
+                if matches!(error, Error::Full) {
+                    self.open_to_read();
+                }
                 self.set_broken(Some(error));
                 return false;
             }
@@ -219,7 +225,19 @@ impl Base {
         true
     }
 
+    /// On a full disk everything that is there can still be read.
+    pub(crate) fn open_to_read(&self) {
+        if self.read().is_ok() {
+            return;
+        }
+        if let Ok(Ok((database, faults))) = catch_unwind(AssertUnwindSafe(|| self.medium.open())) {
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) =
+                opened(database, faults);
+        }
+    }
+
     fn reopen(&self) -> Result<Arc<Opened>> {
+        self.current().close();
         self.medium.sync_name().map_err(|error| of_io(&error))?;
         let reopened = catch_unwind(AssertUnwindSafe(|| self.medium.open()));
         let (database, faults) = reopened

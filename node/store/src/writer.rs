@@ -39,6 +39,10 @@ const RETRY_MIN: Duration = Duration::from_millis(250);
 /// The longest: a person who made room shouldn't have to wait.
 const RETRY_MAX: Duration = Duration::from_secs(8);
 
+/// Bytes that must be free before a full disk is tried again, where the system says how many are:
+/// a commit of a full batch takes some megabytes.
+const FREE_TO_TRY: u64 = 4 * 1024 * 1024;
+
 /// What the writer runs: the change, then, once its fate is known, the answer.
 pub(crate) struct Job {
     pub(crate) change: Change,
@@ -193,6 +197,12 @@ impl Writer {
             return false;
         }
         self.room.look(&self.base);
+        if self.is_still_full() {
+            // Trying would close what is being read, and succeed with what is small.
+            self.base.open_to_read();
+            self.retry_at = Instant::now().checked_add(self.retry);
+            return false;
+        }
         if self.base.recover() {
             self.retry_at = None;
             self.refreshing = Refreshing::new(&self.base);
@@ -201,6 +211,12 @@ impl Writer {
         self.retry = (self.retry * 2).min(RETRY_MAX);
         self.retry_at = Instant::now().checked_add(self.retry);
         false
+    }
+
+    /// Whether the disk was full and is known to have no more room than then.
+    fn is_still_full(&self) -> bool {
+        matches!(self.base.broken(), Some(Error::Full))
+            && self.room.free().is_some_and(|free| free < FREE_TO_TRY)
     }
 
     /// Deletes some rows of spaces that were left; false when there is nothing left to delete.

@@ -24,7 +24,7 @@ use axum::{
 };
 
 pub(crate) use self::node::check_search;
-pub(crate) use self::routes::PREFIX;
+pub(crate) use self::routes::{CHECK_UP, PREFIX};
 use self::routes::{Routes, doc};
 use crate::{
     App,

@@ -102,6 +102,17 @@ pub(super) fn routes(routes: Routes) -> Routes {
                 .can_fail(&[Invalid]),
         )
         .post(
+            "/doctor",
+            check_up,
+            doc(
+                "node",
+                "Walks every feed and checks everything that is held; changes nothing. Takes some \
+                 seconds for each million entries",
+            )
+            .gives::<dto::CheckUp>(200, "What is right and what is wrong")
+            .can_fail(&[Conflict]),
+        )
+        .post(
             "/sign-in-links",
             sign_in_link,
             doc(
@@ -175,6 +186,13 @@ pub(crate) fn check_search(text: &str) -> Outcome<()> {
         "q",
         format!("expected 1 to {SEARCH_CHARS_MAX} characters, found {chars}"),
     ))
+}
+
+async fn check_up(
+    State(app): State<Arc<App>>,
+    Body(Nothing {}): Body<Nothing>,
+) -> Outcome<Json<dto::CheckUp>> {
+    Ok(Json(app.node.check_up().await?.into()))
 }
 
 async fn sign_in_link(

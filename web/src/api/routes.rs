@@ -28,6 +28,8 @@ use crate::{
 
 /// Where the API begins.
 pub(crate) const PREFIX: &str = "/api/v1";
+/// The one call that may take minutes.
+pub(crate) const CHECK_UP: &str = "/api/v1/doctor";
 const TOKEN: &str = "api-token";
 const PROBLEM: &str = "Problem";
 

@@ -113,6 +113,8 @@ struct Layout {
     offers: u64,
     assets: AssetPaths,
     notice: Option<&'static str>,
+    /// What is the matter with the disk.
+    warning: Option<&'static str>,
     /// What the page shows, so that its script knows which events matter: a topic, a space or a contact.
     subject: String,
     /// Where one comes from, for the key `u`.
@@ -164,6 +166,7 @@ impl Ctx {
                 .sum(),
             offers: self.node().offers()?.len() as u64,
             assets: assets::paths(),
+            warning: status.disk.advice(),
             notice: query.get("done").and_then(notice),
             subject: String::new(),
             up: String::new(),

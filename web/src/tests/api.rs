@@ -122,6 +122,7 @@ async fn the_description_is_whole() {
             FaultKind::MethodNotAllowed,
             FaultKind::Timeout,
             FaultKind::Storage,
+            FaultKind::Disk,
         ];
         let name = format!("urn:waymeet:problem:{}", kind.name());
         assert!(everywhere.contains(&kind) || text.contains(&name), "{name}");
@@ -602,6 +603,7 @@ async fn every_kind_of_problem_has_a_case() {
             FaultKind::Unreachable => made(Error::Unreachable { detail: detail() }.into()).await,
             FaultKind::Stopping => made(Error::Stopping.into()).await,
             FaultKind::Storage => made(Error::Storage { detail: detail() }.into()).await,
+            FaultKind::Disk => made(Error::Disk { detail: detail() }.into()).await,
             FaultKind::Internal => made(Fault::internal()).await,
         };
         assert_eq!(

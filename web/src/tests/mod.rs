@@ -2,6 +2,7 @@
 
 mod api;
 mod dashboard;
+mod disk;
 mod security;
 mod served;
 mod two;
@@ -13,7 +14,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
-use engine::{Config, LinkConfig, Node};
+use engine::{Config, LinkConfig, Node, StorageConfig};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -70,6 +71,11 @@ impl Answer {
 impl Bench {
     /// Before set-up.
     async fn fresh() -> Self {
+        Self::on(StorageConfig::default()).await
+    }
+
+    /// Before set-up, on a disk that the test describes.
+    async fn on(storage: StorageConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let links = LinkConfig {
             bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
@@ -78,6 +84,7 @@ impl Bench {
         let config = Config {
             data_dir: folder.path().join("node"),
             links,
+            storage,
         };
         let node = Node::start(config).await.unwrap();
         let config = WebConfig {

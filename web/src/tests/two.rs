@@ -14,7 +14,7 @@ use super::Bench;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits for a condition, asked again at each event of a node.
-async fn until(node: &Node, what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) async fn until(node: &Node, what: &str, mut holds: impl FnMut() -> bool) {
     let mut events = node.subscribe(None);
     let wait = async {
         while !holds() {
@@ -29,7 +29,7 @@ async fn until(node: &Node, what: &str, mut holds: impl FnMut() -> bool) {
         .unwrap_or_else(|_| panic!("{what} in time"));
 }
 
-fn is_ready(bench: &Bench) -> bool {
+pub(super) fn is_ready(bench: &Bench) -> bool {
     let contacts = bench.node.contacts(&PageQuery::default());
     contacts
         .unwrap()

@@ -19,6 +19,9 @@ use crate::{
 /// Items of a page at most.
 const PAGE_MAX: usize = 500;
 
+/// The database in the data folder.
+pub(crate) const DATABASE: &str = "waymeet.redb";
+
 /// A running node; clones share it.
 #[derive(Clone)]
 pub struct Node(pub(crate) Arc<Inner>);

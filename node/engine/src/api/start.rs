@@ -11,7 +11,7 @@ use proto::{
 };
 use store::Store;
 
-use super::Node;
+use super::{DATABASE, Node};
 use crate::{
     Config, Error, EventId, Internet, Result, Subscription, adding, clock,
     error::invalid,
@@ -27,8 +27,6 @@ use crate::{
 
 /// How long the tasks may take to end; none waits for anything but the disk.
 const TASKS_WAIT: Duration = Duration::from_secs(2);
-/// The database in the data folder.
-const DATABASE: &str = "waymeet.redb";
 
 impl Node {
     /// Opens what is in the folder (which is made where it is missing), opens the endpoint and
@@ -49,6 +47,10 @@ impl Node {
             .map_err(|error| Error::Database {
                 detail: error.to_string(),
             })?;
+        if let Some(free) = &config.storage.free {
+            store.set_free(free.clone());
+        }
+        store.set_floor(config.storage.free_min_bytes);
         let keys = Keys::load(&dir).map_err(folder)?;
         let seed = files::endpoint_seed(&dir).map_err(folder)?;
         let start = store.write(records::count_start).await?;
@@ -59,6 +61,7 @@ impl Node {
         };
         let inner = Arc::new(Inner::new(config, store, Events::new(start), keys));
         inner.open_links(&seed).await?;
+        inner.tasks.spawn(crate::disk::attend(inner.clone()));
         let node = Self(inner);
         if node.is_set_up() {
             node.resume().await?;
@@ -224,6 +227,7 @@ impl Node {
             device: keys.map(|keys| keys.device.id()),
             links: self.links()?,
             counts,
+            disk: self.0.disk(),
         })
     }
 

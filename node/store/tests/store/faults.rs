@@ -146,6 +146,12 @@ fn a_full_disk_is_told_and_left_behind_without_a_restart() {
         block_on(watch.wait_for(|now| *now == Condition::Full)).unwrap();
         // It stays refused, at once and without a panic.
         assert!(try_post(&store, &forum, &ana, T0 + 1, &reply(root, &text, None)).is_err());
+        if room == Room::NoBlocks {
+            until("everything can be read", || {
+                let read = store.read().and_then(|view| view.topic(root));
+                read.is_ok_and(|topic| topic.is_some_and(|topic| topic.items == 1 + written))
+            });
+        }
         disk.set_room(Room::Enough);
         block_on(watch.wait_for(|now| *now == Condition::Fine)).unwrap();
         let snapshot = store.read().unwrap();

@@ -128,7 +128,7 @@ impl World {
     fn import(&mut self) {
         let person = 1 + dice(&mut self.seed, u64::from(PEOPLE) - 1) as usize;
         let (device, root) = (self.people[person].clone(), self.roots[0]);
-        let long = [3, 20, 300, 900][dice(&mut self.seed, 4) as usize];
+        let long = [3, 10, 40, 300][dice(&mut self.seed, 4) as usize];
         let place = if dice(&mut self.seed, 3) == 0 {
             self.other.clone()
         } else {

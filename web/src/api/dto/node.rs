@@ -78,6 +78,107 @@ pub(crate) struct Counts {
     pub(crate) disk_bytes: u64,
 }
 
+/// How a disk is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DiskState {
+    /// All is well.
+    Fine,
+    /// Less is free than should be: others' entries are not fetched.
+    Low,
+    /// Nothing can be written.
+    Full,
+    /// Nothing can be read or written.
+    Failing,
+}
+
+/// The disk below the data folder.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Disk {
+    /// How it is.
+    pub(crate) state: DiskState,
+    /// Bytes that are free; null where nobody can say.
+    pub(crate) free_bytes: Option<u64>,
+    /// With less, others' entries are not fetched.
+    pub(crate) free_min_bytes: u64,
+    /// What is the matter and what to do; null where all is well.
+    pub(crate) advice: Option<&'static str>,
+}
+
+impl From<view::Disk> for Disk {
+    fn from(disk: view::Disk) -> Self {
+        Self {
+            state: match disk.state {
+                view::DiskState::Fine => DiskState::Fine,
+                view::DiskState::Low => DiskState::Low,
+                view::DiskState::Full => DiskState::Full,
+                view::DiskState::Failing => DiskState::Failing,
+            },
+            free_bytes: disk.free_bytes,
+            free_min_bytes: disk.free_min_bytes,
+            advice: disk.advice(),
+        }
+    }
+}
+
+/// What the doctor saw.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CheckUp {
+    /// Whether nothing is wrong.
+    pub(crate) healthy: bool,
+    /// Spaces looked at.
+    pub(crate) spaces: u64,
+    /// Feeds.
+    pub(crate) feeds: u64,
+    /// Entries, each by its hash.
+    pub(crate) entries: u64,
+    /// Signatures, each of which vouches for the entries before it.
+    pub(crate) signatures: u64,
+    /// Texts that are missing and asked for: no fault.
+    pub(crate) missing: u64,
+    /// Contacts and other records.
+    pub(crate) records: u64,
+    /// Findings in all; the first thousand are described.
+    pub(crate) found: u64,
+    /// What is wrong.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Something that is wrong.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Finding {
+    /// In which space.
+    pub(crate) space: Option<String>,
+    /// In whose feed.
+    pub(crate) device: Option<String>,
+    /// What was expected and what was found.
+    pub(crate) what: String,
+    /// What to do.
+    pub(crate) remedy: &'static str,
+}
+
+impl From<view::CheckUp> for CheckUp {
+    fn from(seen: view::CheckUp) -> Self {
+        let findings = seen.findings.into_iter().map(|finding| Finding {
+            space: finding.space.map(|space| space.to_string()),
+            device: finding.device.map(|device| device.to_string()),
+            what: finding.what,
+            remedy: finding.remedy,
+        });
+        Self {
+            healthy: seen.found == 0,
+            spaces: seen.spaces,
+            feeds: seen.feeds,
+            entries: seen.entries,
+            signatures: seen.signatures,
+            missing: seen.missing,
+            records: seen.records,
+            found: seen.found,
+            findings: findings.collect(),
+        }
+    }
+}
+
 /// The node in one look.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Status {
@@ -91,6 +192,8 @@ pub(crate) struct Status {
     pub(crate) links: Vec<Link>,
     /// How much there is.
     pub(crate) counts: Counts,
+    /// The disk.
+    pub(crate) disk: Disk,
 }
 
 impl From<view::Status> for Status {
@@ -100,6 +203,7 @@ impl From<view::Status> for Status {
             version: status.version,
             identity: status.identity.map(Person::from),
             device: status.device.map(|device| device.to_string()),
+            disk: status.disk.into(),
             links: status.links.into_iter().map(Link::from).collect(),
             counts: Counts {
                 contacts: counts.contacts,
@@ -129,7 +233,7 @@ pub(crate) struct EventData {
     pub(crate) id: Option<String>,
     /// The space that it is about.
     pub(crate) space: Option<String>,
-    /// The event's name again: `entry`, `contact`, `offer`, `delivery`, `presence`, `sync` or `reset`.
+    /// The event's name again: `entry`, `contact`, `offer`, `delivery`, `presence`, `sync`, `disk` or `reset`.
     pub(crate) kind: &'static str,
     /// The thread or article of the entry.
     pub(crate) topic: Option<String>,
