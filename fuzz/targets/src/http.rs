@@ -163,6 +163,7 @@ impl Bench {
                 bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
                 ..LinkConfig::default()
             },
+            storage: engine::StorageConfig::default(),
         };
         let node = runtime.block_on(async {
             let node = Node::start(config).await.unwrap();
