@@ -1,4 +1,5 @@
-//! Nodes that are killed at random moments while both sides write.
+//! Nodes that are killed at random moments: while both sides write, while one catches up with what
+//! the other wrote meanwhile, and while its file is written anew after something was taken back.
 //!
 //! A writer for each node posts replies and remembers which were acknowledged. After every kill
 //! and restart the writer's node must still have them; in the end both nodes must show the same,
@@ -22,6 +23,12 @@ use crate::{
 
 /// A kill comes within this time after the writers began.
 const KILL_AFTER_MS_MAX: usize = 300;
+/// Of so many rounds one begins with a node that is behind, and one is quiet.
+const KINDS_OF_ROUNDS: usize = 10;
+/// When a file that is to be written anew is written: the store waits for two quiet seconds.
+const QUIET_MS: usize = 1_950;
+/// Kills of a quiet round come within this time after [`QUIET_MS`].
+const QUIET_KILL_MS_MAX: usize = 200;
 /// Replies of one writer in one round, so that a fast machine doesn't fill its disk.
 const REPLIES_PER_ROUND: usize = 500;
 /// Threads that the replies are spread over.
@@ -61,7 +68,15 @@ pub(crate) fn run(args: &Args, table: &mut Table) {
         let victim = random.below(2);
         let delay = Duration::from_millis(random.below(KILL_AFTER_MS_MAX) as u64);
         let thread = &threads[round % THREADS];
-        one_round(&mut nodes, victim, delay, thread, &mut findings);
+        match round % KINDS_OF_ROUNDS {
+            4 => round_behind(&mut nodes, victim, delay, thread, &mut findings),
+            8 => {
+                let late = QUIET_MS + random.below(QUIET_KILL_MS_MAX);
+                let delay = Duration::from_millis(late as u64);
+                quiet_round(&mut nodes, victim, delay, thread, &mut findings);
+            }
+            _ => one_round(&mut nodes, victim, delay, thread, &mut findings),
+        }
         note_forks(&nodes[victim], &forum, &mut findings);
         if (round + 1).is_multiple_of(20) {
             let written: usize = findings.acknowledged.iter().map(BTreeSet::len).sum();
@@ -107,6 +122,58 @@ fn one_round(
     for (acknowledged, written) in findings.acknowledged.iter_mut().zip(written) {
         acknowledged.extend(written);
     }
+}
+
+/// The victim is away while the other writes, and is killed while it takes that in.
+fn round_behind(
+    nodes: &mut [Node; 2],
+    victim: usize,
+    delay: Duration,
+    topic: &str,
+    findings: &mut Findings,
+) {
+    nodes[victim].kill();
+    let written = write(&nodes[1 - victim], topic, &AtomicBool::new(false));
+    findings.acknowledged[1 - victim].extend(written);
+    nodes[victim].start();
+    thread::sleep(delay);
+    kill_and_start(&mut nodes[victim], findings);
+}
+
+/// The victim takes something back, and is killed while its file is written anew.
+fn quiet_round(
+    nodes: &mut [Node; 2],
+    victim: usize,
+    delay: Duration,
+    topic: &str,
+    findings: &mut Findings,
+) {
+    let node = &nodes[victim];
+    let id = node.reply(topic, "I shouldn't have said that.");
+    node.delete(&format!("/entries/{id}"));
+    thread::sleep(delay);
+    kill_and_start(&mut nodes[victim], findings);
+    // What lies in this node's file was acknowledged in earlier rounds.
+    let known: Vec<_> = findings.acknowledged[victim]
+        .iter()
+        .rev()
+        .take(50)
+        .collect();
+    for id in known {
+        if nodes[victim].entry(id).is_none() {
+            eprintln!("    lost: {id}");
+            findings.lost.insert(id.clone());
+        }
+    }
+}
+
+fn kill_and_start(node: &mut Node, findings: &mut Findings) {
+    node.signal(Signal::KILL);
+    let killed = node.ended();
+    assert!(!killed.success(), "it was killed, and ended with {killed}");
+    let began = Instant::now();
+    node.start();
+    findings.starts.push(began.elapsed());
 }
 
 /// Posts until it is told to stop or the node is gone; what was acknowledged.
