@@ -36,6 +36,8 @@ Sizes:
   --nodes N      nodes among which a post spreads, and a fifth of them (50)
   --fan-posts N  posts that spread, one after the other (20)
   --contacts N   contacts of an idle node, a fifth of them, and none (50)
+  --honest N     entries of each catch-up that is timed beside a hostile contact (30000)
+  --flood N      entries that a contact floods with (1000000)
   --requests N   requests of a page (200)
   --idle-s N     seconds of idleness (30)
   --starts N     starts of a node (21)
@@ -122,6 +124,8 @@ pub(crate) struct Args {
     pub(crate) nodes: usize,
     pub(crate) fan_posts: usize,
     pub(crate) contacts: usize,
+    pub(crate) honest: usize,
+    pub(crate) flood: usize,
     pub(crate) requests: usize,
     pub(crate) idle_s: u64,
     pub(crate) starts: usize,
@@ -149,6 +153,8 @@ impl Args {
             nodes: 50,
             fan_posts: 20,
             contacts: 50,
+            honest: 30_000,
+            flood: 1_000_000,
             requests: 200,
             idle_s: 30,
             starts: 21,
@@ -206,6 +212,8 @@ impl Args {
             "nodes" => self.nodes = number()?,
             "fan-posts" => self.fan_posts = number()?,
             "contacts" => self.contacts = number()?,
+            "honest" => self.honest = number()?,
+            "flood" => self.flood = number()?,
             "requests" => self.requests = number()?,
             "idle-s" => self.idle_s = number()? as u64,
             "starts" => self.starts = number()?,

@@ -22,10 +22,6 @@ use crate::{
     table::{Table, Times, mb},
 };
 
-/// Entries that an honest contact brings in each catch-up that is timed.
-const ENTRIES: usize = 30_000;
-/// Entries that a contact floods with: more than a node takes while the others are timed.
-const FLOOD: usize = 1_000_000;
 /// What a hostile contact has done before anybody is timed beside it.
 const WARM_UP: Duration = Duration::from_secs(5);
 /// How much longer others may take.
@@ -54,16 +50,16 @@ pub(crate) fn run(args: &Args, table: &mut Table) {
     for (manner, what) in MANNERS {
         beside(&runtime, args, table, manner, what);
     }
-    crowd(&runtime, table);
+    crowd(&runtime, args, table);
 }
 
 /// Times catch-ups alone and beside a hostile contact, in turn.
 fn beside(runtime: &Runtime, args: &Args, table: &mut Table, manner: Manner, what: &str) {
-    let rounds = args.runs.max(3) * 2 + 1;
-    let scene = Scene::new(rounds * 2 + 2, ENTRIES);
+    let (entries, rounds) = (args.honest, args.runs * 2 + 1);
+    let scene = Scene::new(rounds * 2 + 2, entries);
     let (mut alone, mut with) = (Vec::new(), Vec::new());
     let flood = if manner == Manner::FloodsEntries {
-        FLOOD
+        args.flood
     } else {
         10
     };
@@ -72,7 +68,7 @@ fn beside(runtime: &Runtime, args: &Args, table: &mut Table, manner: Manner, wha
     for round in 0..rounds {
         let [first, second] = [1, 2].map(|at| round * 2 + at);
         let time = |person| {
-            let honest = runtime.block_on(scene.person(person, ENTRIES));
+            let honest = runtime.block_on(scene.person(person, entries));
             let took = runtime.block_on(Peer::catch_up(&scene, &honest));
             // What followed the catch-up is over before the next one.
             thread::sleep(Duration::from_millis(500));
@@ -91,7 +87,7 @@ fn beside(runtime: &Runtime, args: &Args, table: &mut Table, manner: Manner, wha
     ratios.sort_by(f64::total_cmp);
     let ratio = ratios[ratios.len() / 2];
     table.figure(
-        &format!("isolation: a catch-up of {ENTRIES} entries beside one who {what}"),
+        &format!("isolation: a catch-up of {entries} entries beside one who {what}"),
         format!(
             "{ratio:.3} times as long (median of {rounds}; alone {:.0} ms, beside {:.0} ms)",
             Times::of(alone).median().as_secs_f64() * 1e3,
@@ -103,8 +99,8 @@ fn beside(runtime: &Runtime, args: &Args, table: &mut Table, manner: Manner, wha
 }
 
 /// Many connections, each hostile in one of the ways that take memory.
-fn crowd(runtime: &Runtime, table: &mut Table) {
-    let scene = Scene::new(CROWD + 2, 100_000);
+fn crowd(runtime: &Runtime, args: &Args, table: &mut Table) {
+    let scene = Scene::new(CROWD + 2, args.entries);
     let before = rss(pid(&scene.node));
     let mut tasks = Vec::new();
     for number in 0..CROWD {
@@ -124,7 +120,7 @@ fn crowd(runtime: &Runtime, table: &mut Table) {
     let strangers = runtime.spawn(Peer::knock(scene.address()));
     thread::sleep(CROWD_WAIT);
     let within = rss(pid(&scene.node));
-    let honest = runtime.block_on(scene.person(CROWD, ENTRIES));
+    let honest = runtime.block_on(scene.person(CROWD, args.honest));
     let took = runtime.block_on(Peer::catch_up(&scene, &honest));
     let peak = rss_peak(pid(&scene.node));
     let open = scene

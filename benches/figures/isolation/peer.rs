@@ -163,7 +163,8 @@ impl Peer {
 
     /// Says what there is to say, serves what is asked for, and takes one frame; `None` at the end.
     async fn step(&mut self, manner: Manner) -> Option<()> {
-        self.speak(manner != Manner::StopsReading && manner != Manner::ReadsSlowly)?;
+        let serves = manner != Manner::StopsReading && manner != Manner::ReadsSlowly;
+        self.speak(serves)?;
         tokio::select! {
             frame = self.receiver.recv() => {
                 let (lane, frame) = frame.ok()?;
@@ -179,7 +180,8 @@ impl Peer {
             }
             () = self.sender.writable() => {}
         }
-        Some(())
+        // What the frame led to, before the caller looks at it.
+        self.speak(serves)
     }
 
     fn speak(&mut self, serves: bool) -> Option<()> {
