@@ -47,6 +47,9 @@ const COMPARE_WAIT: Duration = Duration::from_secs(60);
 /// A timer is looked at again at least this often: after a sleep of the machine, for one.
 const TIMER_WAIT_MAX: Duration = Duration::from_secs(15);
 
+/// How many times their bytes frames count that bring no entries: control frames are short where a
+/// peer is honest, and entries that another contact brought meanwhile are few.
+const FRUITLESS_WEIGHT: usize = 16;
 /// Between two looks at whether the disk caught up with all meetings; some commits' time.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// Entries that were asked for and won't be taken any more from which on a meeting begins anew: the
@@ -345,6 +348,13 @@ impl Driver {
         self.inner.turns.charge(contact, way, bytes, worked, now);
     }
 
+    /// Something came: what brought nothing to store counts for more.
+    fn charge_for(&self, bytes: usize, waiting_before: usize, began: Instant) {
+        let fruitless = self.session.waiting_bytes() == waiting_before;
+        let weight = if fruitless { FRUITLESS_WEIGHT } else { 1 };
+        self.charge(Way::In, bytes.saturating_mul(weight), began);
+    }
+
     /// Does what the session says until it waits for something. Nothing more is handed to the
     /// writer while others go first.
     fn pump(&mut self, goes: bool) -> Result<(), End> {
@@ -487,12 +497,12 @@ impl Driver {
             Stream::Control => Lane::Control,
             Stream::Space(channel) => Lane::Space(channel),
         };
-        let began = Instant::now();
+        let (began, before) = (Instant::now(), self.session.waiting_bytes());
         let snapshot = self.inner.store.read()?;
         self.session
             .handle_frame(lane, frame, clock::steady(), &snapshot)
             .map_err(end_of)?;
-        self.charge(Way::In, frame.len(), began);
+        self.charge_for(frame.len(), before, began);
         if !self.meeting.confirmed.swap(true, Ordering::Relaxed) {
             self.inner.meeting_began(&self.meeting);
         }
@@ -506,12 +516,12 @@ impl Driver {
             // What was lost is announced on the session's own stream.
             Some(PairEvent::Lagged) => {}
             Some(PairEvent::Message(message)) => {
-                let began = Instant::now();
+                let (began, before) = (Instant::now(), self.session.waiting_bytes());
                 let snapshot = self.inner.store.read()?;
                 self.session
                     .handle_gossip(&message, clock::steady(), &snapshot)
                     .map_err(end_of)?;
-                self.charge(Way::In, message.len(), began);
+                self.charge_for(message.len(), before, began);
             }
             None => {
                 self.gossip = None;
