@@ -211,7 +211,8 @@ fn converge(nodes: &[Node; 2], threads: &[String], findings: &mut Findings) -> O
         threads
             .iter()
             .flat_map(|thread| node.list(&format!("/threads/{thread}")))
-            .filter(|post| post["missing"] != true)
+            // Who never had the text of something taken back doesn't know where it stood.
+            .filter(|post| post["missing"] != true && post["retracted"] != true)
             .filter_map(|post| post["id"].as_str().map(str::to_owned))
             .collect()
     };
