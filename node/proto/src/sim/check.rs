@@ -343,6 +343,9 @@ impl<S: NodeStore> World<S> {
             self.well(n, view.frontiers(space, &Prefix::root(), None, 1_000))
         };
         let (ours, theirs) = (frontiers(one), frontiers(other));
+        let more = theirs
+            .iter()
+            .filter(|their| ours.iter().all(|own| own.device != their.device));
         let ours = ours.iter().filter(|frontier| !theirs.contains(frontier));
         let meeting = self
             .meetings
@@ -361,6 +364,9 @@ impl<S: NodeStore> World<S> {
             })
             .collect();
         let mut text = format!("meeting {said:?}");
+        for their in more {
+            text.push_str(&format!("\n only the other: {their:?}"));
+        }
         for own in ours {
             let their = theirs.iter().find(|their| their.device == own.device);
             text.push_str(&format!("\n {own:?}\n {their:?}"));

@@ -60,6 +60,9 @@ impl<S: NodeStore> World<S> {
             return;
         }
         self.accept(n);
+        if !self.nodes[n].up || self.nodes[n].failing {
+            return;
+        }
         let held = self.well(n, self.nodes[n].store.spaces());
         let space = self.rng.pick(&held).copied();
         match self.rng.below(100) {

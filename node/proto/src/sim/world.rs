@@ -440,6 +440,9 @@ impl<S: NodeStore> World<S> {
     /// Looks up at a node whom it regards as a contact and what it tells them: after an older copy
     /// was put back, or a space is held again, that may be something else than before.
     pub(super) fn know_again(&mut self, n: usize) {
+        if self.nodes[n].failing {
+            return;
+        }
         let ends = self.pairs.iter().map(|pair| pair.ends);
         let near = ends.filter_map(|ends| {
             let at = ends.iter().position(|end| *end == n)?;
