@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p engine --example sim -- [--store redb|model] [--nodes N] [--days N]
-//!     [--seed N | --seeds N | --minutes N] [--jobs N] [--fan-out]
+//!     [--seed N | --seeds N | --minutes N] [--jobs N] [--fan-out] [--revocations]
 //! ```
 //!
 //! Without a size the worlds are small ones with everything in them. A seed that fails is printed
@@ -40,6 +40,7 @@ struct Wishes {
     end: Option<Instant>,
     jobs: u64,
     fan_out: bool,
+    revocations: bool,
 }
 
 fn wishes() -> Result<Wishes, String> {
@@ -52,11 +53,16 @@ fn wishes() -> Result<Wishes, String> {
         end: None,
         jobs: 1,
         fan_out: false,
+        revocations: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         if name == "--fan-out" {
             wishes.fan_out = true;
+            continue;
+        }
+        if name == "--revocations" {
+            wishes.revocations = true;
             continue;
         }
         let value = arguments.next().ok_or(format!("{name} needs a value"))?;
@@ -91,6 +97,10 @@ fn one(wishes: &Wishes, seed: u64) -> Ran {
     let setting = match wishes.nodes {
         None => Setting::small(seed),
         Some(nodes) => Setting::large(seed, nodes, wishes.days),
+    };
+    let setting = Setting {
+        revocations: wishes.revocations,
+        ..setting
     };
     if wishes.store == "model" {
         run::<Model>(Setting {
