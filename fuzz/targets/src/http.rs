@@ -337,7 +337,10 @@ impl Bench {
                 let mut hasher = blake3::Hasher::new_derive_key("waymeet 1 cursor");
                 hasher.update(place).finalize_xof().fill(&mut check);
                 let cursor = BASE64URL_NOPAD.encode(&[place, &check].concat());
-                format!("?cursor={cursor}&limit={}&q=rain", 1 + script.byte())
+                format!(
+                    "?cursor={cursor}&limit={}&q=rain",
+                    1 + u16::from(script.byte())
+                )
             }
             200..=229 => format!("?q={}&limit=5", escaped(script.blob())),
             230..=239 => format!("?at={}&parent={}", self.word(script), self.word(script)),

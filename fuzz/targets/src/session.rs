@@ -439,7 +439,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         .collect();
     let mut seeds = Vec::new();
     for start in [0, 0x0f, 0x1f, 0x05, 0x60, 0x70, 0x2f, 0xf0] {
-        seeds.push([&[start], &calm[..]].concat());
+        seeds.push([&[start], &calm[..], &calm, &calm].concat());
     }
     // Excluded at each moment of a meeting that goes on.
     for rounds in 3..16 {
