@@ -3,7 +3,7 @@
 //! It refuses to know of threads, of time that passes by itself, and of randomness that doesn't
 //! come from a seed. It is built for tests only (feature `sim`).
 //!
-//! [`run`] makes a [`World`] from a [`Setting`] and lets it go on: people write, join and leave,
+//! [`run()`] makes a [`World`] from a [`Setting`] and lets it go on: people write, join and leave,
 //! nodes meet over bad links with the real [`crate::session::Session`], faults rage, hostile
 //! contacts lie. While they do, it is checked that nobody is told of what isn't theirs and that
 //! nothing acknowledged is lost; then faults stop, and all who should hold the same must come to
