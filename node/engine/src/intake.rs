@@ -301,49 +301,16 @@ impl From {
         let bytes = job.bytes();
         Ok(match job {
             Job::Import { space, run } => {
-                let (device, now) = (run.device(), self.now);
-                match txn.import_from(self.contact, space, run, now) {
-                    Ok(mut imported) => {
-                        let new = noted(space, &mut imported, aftermath);
-                        JobResult::Feed {
-                            space,
-                            device,
-                            bytes,
-                            refused: None,
-                            new,
-                            ended: imported.ended,
-                        }
-                    }
-                    Err(ImportError::Reject(reject)) => {
-                        JobResult::refused(space, device, bytes, reject)
-                    }
-                    Err(ImportError::Store(error)) => return Err(error),
-                }
+                let feed = (space, run.device());
+                let missing = txn.missing_below(space)?;
+                let result = txn.import_from(self.contact, space, run, self.now);
+                imported(txn, feed, bytes, missing, result, aftermath)?
             }
             Job::ImportTail { space, tail } => {
-                let (device, now) = (tail.device(), clock::now());
+                let feed = (space, tail.device());
                 let missing = txn.missing_below(space)?;
-                match txn.import_tail_from(self.contact, space, tail, now) {
-                    Ok(mut imported) => {
-                        let new = noted(space, &mut imported, aftermath);
-                        if (missing == 0) != (txn.missing_below(space)? == 0) {
-                            // Pages say whether older posts are still arriving.
-                            aftermath.events.push(sync_event(space));
-                        }
-                        JobResult::Feed {
-                            space,
-                            device,
-                            bytes,
-                            refused: None,
-                            new,
-                            ended: imported.ended,
-                        }
-                    }
-                    Err(ImportError::Reject(reject)) => {
-                        JobResult::refused(space, device, bytes, reject)
-                    }
-                    Err(ImportError::Store(error)) => return Err(error),
-                }
+                let result = txn.import_tail_from(self.contact, space, tail, self.now);
+                imported(txn, feed, bytes, missing, result, aftermath)?
             }
             Job::Compare { space, overlap } => {
                 let key = (overlap.device(), overlap.start());
@@ -532,6 +499,37 @@ impl From {
         }
         Ok(())
     }
+}
+
+/// What became of an import, where so many entries were missing below newer ones before it.
+fn imported(
+    txn: &Txn<'_>,
+    (space, device): (SpaceId, DeviceId),
+    bytes: usize,
+    missing: u64,
+    result: Result<Imported, ImportError>,
+    aftermath: &mut Aftermath,
+) -> Result<JobResult, Error> {
+    let mut imported = match result {
+        Ok(imported) => imported,
+        Err(ImportError::Reject(reject)) => {
+            return Ok(JobResult::refused(space, device, bytes, reject));
+        }
+        Err(ImportError::Store(error)) => return Err(error),
+    };
+    let new = noted(space, &mut imported, aftermath);
+    if (missing == 0) != (txn.missing_below(space)? == 0) {
+        // Pages say whether older posts are still arriving.
+        aftermath.events.push(sync_event(space));
+    }
+    Ok(JobResult::Feed {
+        space,
+        device,
+        bytes,
+        refused: None,
+        new,
+        ended: imported.ended,
+    })
 }
 
 fn sync_event(space: SpaceId) -> (EventKind, About) {
