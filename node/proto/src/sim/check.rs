@@ -282,12 +282,8 @@ impl<S: NodeStore> World<S> {
 
     /// The groups of honest nodes that hold a space and are joined by contacts who tell each
     /// other of it.
-    pub(super) fn groups(&self, space: SpaceId) -> Vec<Vec<usize>> {
-        let holds = |n: &usize| {
-            let held = self.well(*n, self.nodes[*n].store.spaces());
-            self.is_honest(*n) && held.iter().any(|(id, _)| *id == space)
-        };
-        let mut left: BTreeSet<usize> = (0..self.nodes.len()).filter(holds).collect();
+    fn groups(&self, space: SpaceId, holders: &BTreeSet<usize>) -> Vec<Vec<usize>> {
+        let mut left = holders.clone();
         let mut groups = Vec::new();
         while let Some(first) = left.pop_first() {
             let mut group = vec![first];
@@ -308,17 +304,21 @@ impl<S: NodeStore> World<S> {
         groups
     }
 
-    pub(super) fn all_spaces(&self) -> BTreeSet<SpaceId> {
-        let held = (0..self.nodes.len()).filter(|n| self.is_honest(*n));
-        held.flat_map(|n| self.well(n, self.nodes[n].store.spaces()))
-            .map(|(space, _)| space)
-            .collect()
+    /// Which honest nodes hold each space.
+    fn holders(&self) -> BTreeMap<SpaceId, BTreeSet<usize>> {
+        let mut holders: BTreeMap<SpaceId, BTreeSet<usize>> = BTreeMap::new();
+        for n in (0..self.nodes.len()).filter(|n| self.is_honest(*n)) {
+            for (space, _) in self.well(n, self.nodes[n].store.spaces()) {
+                holders.entry(space).or_default().insert(n);
+            }
+        }
+        holders
     }
 
     /// Whether all who should hold the same hold the same, as far as digests tell: what differs.
     pub(super) fn difference(&self) -> Option<String> {
-        for space in self.all_spaces() {
-            for group in self.groups(space) {
+        for (space, holders) in self.holders() {
+            for group in self.groups(space, &holders) {
                 let digest = |n: usize| {
                     let view = self.well(n, self.nodes[n].store.view());
                     self.well(n, view.digest(space))
@@ -378,8 +378,8 @@ impl<S: NodeStore> World<S> {
     pub(super) fn check_equal(&mut self) {
         let mut forked = BTreeSet::new();
         let mut revoked = BTreeSet::new();
-        for space in self.all_spaces() {
-            for group in self.groups(space) {
+        for (space, holders) in self.holders() {
+            for group in self.groups(space, &holders) {
                 let of = |n: usize| {
                     let view = self.well(n, self.nodes[n].store.view());
                     self.well(n, contents(&*view, space))

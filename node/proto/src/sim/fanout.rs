@@ -61,7 +61,7 @@ pub fn fan_out<S: NodeStore>(nodes: usize, seed: u64) -> FanOut {
     let all_us = loop {
         let until = world.now() + STEP;
         world.run_until(until);
-        let have = world.holders(space, next);
+        let have = world.have(space, next);
         let passed = world.now() - began;
         if half_us == 0 && have * 2 >= nodes {
             half_us = passed;
@@ -134,7 +134,7 @@ impl<S: NodeStore> World<S> {
         }
     }
 
-    fn holders(&self, space: SpaceId, next: u64) -> usize {
+    fn have(&self, space: SpaceId, next: u64) -> usize {
         let device = self.nodes[0].person.device.id();
         let holds = |n: &usize| {
             let view = self.well(*n, self.nodes[*n].store.view());
