@@ -144,8 +144,13 @@ impl Work {
                 shown_order = 0;
                 let topic = self.topic_of(txn, id)?;
                 let row = &mut self.topic_mut(txn, topic)?.row;
+                // Where the body came back, the topic still knows when it began: the entry itself
+                // sorts before all others.
+                if entering.order != Some(0) || row.first != Some(place) {
+                    row.first_order = order;
+                }
+                order = row.first_order;
                 row.first = Some(place);
-                row.first_order = order;
                 self.add_item(txn, topic, entering, 0, order)?;
             }
             Role::Item { root, parent } => {
