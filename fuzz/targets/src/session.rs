@@ -44,6 +44,8 @@ struct Meeting {
     puppet: Side,
     replay: Vec<(Lane, Vec<u8>)>,
     excluded: BTreeSet<SpaceId>,
+    /// Marks that the hostile side has spoken of.
+    named: BTreeSet<Vec<u8>>,
     rev: u64,
     now: Millis,
     room: bool,
@@ -93,6 +95,7 @@ impl Meeting {
             puppet: Side::new(world.ben.clone(), !dialer, &ana, theirs, revs.1, class),
             replay: Vec::new(),
             excluded: BTreeSet::new(),
+            named: BTreeSet::new(),
             rev: revs.0,
             now: NOW,
             room: true,
@@ -147,6 +150,7 @@ impl Meeting {
         {
             return;
         }
+        self.name(frame);
         let victim = &mut self.victim;
         let result = victim
             .session
@@ -297,10 +301,12 @@ impl Meeting {
             device,
             run: &run,
         };
+        let message = hint.encode();
+        self.name(&message);
         let victim = &mut self.victim;
         let result = victim
             .session
-            .handle_gossip(&hint.encode(), self.now, &victim.store);
+            .handle_gossip(&message, self.now, &victim.store);
         victim.ended |= result.is_err();
     }
 
@@ -405,11 +411,17 @@ impl Meeting {
         }
     }
 
+    /// Asking for what the other side named itself tells nothing.
     fn assert_allowed(&self, frame: &[u8]) {
-        for (space, is_id) in self.world.seen_in(frame) {
-            let may = self.world.may_leave(space, &self.excluded);
-            assert!(may && !is_id, "{space:?} in {frame:?}");
+        for (space, mark) in self.world.seen_in(frame) {
+            let may = self.world.may_leave(space, &self.excluded) && *mark != space.0;
+            assert!(may || self.named.contains(mark), "{space:?} in {frame:?}");
         }
+    }
+
+    fn name(&mut self, frame: &[u8]) {
+        let marks = self.world.seen_in(frame);
+        self.named.extend(marks.map(|(_, mark)| mark.to_vec()));
     }
 
     fn end(&mut self) {

@@ -58,21 +58,19 @@ impl World {
         self.marks.keys().copied().collect()
     }
 
-    /// Spaces of which something stands in these bytes, and whether that is its id.
+    /// Marks that stand in these bytes, and of which space.
     pub(super) fn seen_in<'b>(
         &'b self,
         bytes: &'b [u8],
-    ) -> impl Iterator<Item = (SpaceId, bool)> + 'b {
-        bytes
-            .windows(MARK_START)
-            .enumerate()
-            .flat_map(move |(at, start)| {
-                let start: &[u8; MARK_START] = start.try_into().unwrap();
-                let marks = self.by_start.get(start).into_iter().flatten();
-                marks
-                    .filter(move |(_, mark)| bytes[at..].starts_with(mark))
-                    .map(|(space, mark)| (*space, *mark == space.0))
-            })
+    ) -> impl Iterator<Item = (SpaceId, &'b [u8])> + 'b {
+        let starts = bytes.windows(MARK_START).enumerate();
+        starts.flat_map(move |(at, start)| {
+            let start: &[u8; MARK_START] = start.try_into().unwrap();
+            let marks = self.by_start.get(start).into_iter().flatten();
+            marks
+                .filter(move |(_, mark)| bytes[at..].starts_with(mark))
+                .map(|(space, mark)| (*space, mark.as_slice()))
+        })
     }
 
     /// Whether anything of a space may be told: the other side shows to know it, and isn't
