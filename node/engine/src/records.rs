@@ -53,7 +53,7 @@ pub(crate) fn count_start(txn: &mut Txn<'_>) -> Result<u32> {
 }
 
 pub(crate) fn own_name(view: &View<impl Source>) -> Result<Option<String>> {
-    Ok(view.own_device()?.map(|own| own.name))
+    Ok(view.own_person()?.map(|(_, name)| name))
 }
 
 pub(crate) fn set_own(

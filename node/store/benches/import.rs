@@ -1,11 +1,13 @@
 //! Figures of the store, in one run: import, disk, pages, single appends.
 //!
 //! `cargo bench -p store` imports 100,000 replies whose encoded body has 300 bytes, by 10 authors
-//! into one forum of 100 threads, in batches of 4,096 entries.
+//! into one forum of 100 threads, in batches of 4,096 entries; `cargo bench -p store -- 1000000` as
+//! many replies as it says.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::cast_precision_loss
 )]
@@ -111,7 +113,11 @@ fn reply(root: EntryId, n: usize) -> Vec<u8> {
     body
 }
 
-fn write_history(space: SpaceId, creator: &IdentityKey) -> (Vec<Author>, Vec<EntryId>) {
+fn write_history(
+    space: SpaceId,
+    creator: &IdentityKey,
+    entries: usize,
+) -> (Vec<Author>, Vec<EntryId>) {
     let mut authors = Vec::new();
     let creator_device = DeviceKey::from_seed(&[100; 32]);
     let creator_certificate = Certificate::sign(creator, &creator_device, 1, Role::Main);
@@ -156,7 +162,7 @@ fn write_history(space: SpaceId, creator: &IdentityKey) -> (Vec<Author>, Vec<Ent
         author.close_run(space);
         roots.push(*author.ids.last().unwrap());
     }
-    for n in 0..ENTRIES {
+    for n in 0..entries {
         let author = &mut authors[n % AUTHORS];
         // Threads are answered in no order that suits an index.
         let root = roots[(n * 7919 + n / 13) % THREADS];
@@ -201,6 +207,8 @@ fn timed<R>(what: impl FnOnce() -> R) -> (R, Duration) {
 }
 
 fn main() {
+    let entries = std::env::args().skip(1).find_map(|word| word.parse().ok());
+    let entries = entries.unwrap_or(ENTRIES);
     let creator = IdentityKey::from_seed(&[1; 32]);
     let descriptor = Descriptor {
         kind: SpaceKind::Forum,
@@ -212,7 +220,7 @@ fn main() {
     };
     let context = SpaceContext::described(&descriptor);
     let space = context.id;
-    let (authors, roots) = write_history(space, &creator);
+    let (authors, roots) = write_history(space, &creator, entries);
     let (runs, verifying) = timed(|| verified(&context, &authors));
     let total: usize = runs.iter().map(|run| run.items().len()).sum();
     println!(
@@ -348,7 +356,7 @@ fn main() {
                     text: &text,
                     parent: None,
                 });
-                txn.append(space, &key, now, &body, || Ok(Vec::new()))
+                txn.append(space, &key, now, &body, |_| Ok(Vec::new()))
             }))
             .unwrap();
         }

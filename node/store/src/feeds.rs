@@ -458,14 +458,14 @@ impl Txn<'_> {
         key: &DeviceKey,
         now: Millis,
         body: &Body<'_>,
-        genesis: impl FnOnce() -> Result<Vec<u8>>,
+        genesis: impl FnOnce(&Self) -> Result<Vec<u8>>,
     ) -> Result<Appended> {
         Body::decode(&body.encode())?;
         let facts = self.facts(space, key.id())?;
         check_own(&facts)?;
         let mut entries = Vec::new();
         if facts.head.next == 0 {
-            let first = genesis()?;
+            let first = genesis(self)?;
             let first = Body::decode(&first)?;
             entries.extend(self.append_one(space, key, now, &first)?);
         }

@@ -41,15 +41,23 @@ pub(crate) trait Kept: Sized {
 }
 
 fn decode<R: Kept>(bytes: &[u8]) -> Result<R> {
+    decode_with(R::TABLE, bytes, R::read)
+}
+
+fn decode_with<R>(
+    table: Table,
+    bytes: &[u8],
+    read: impl FnOnce(&mut Reader<'_>) -> Result<R, WireError>,
+) -> Result<R> {
     let mut reader = Reader::new(bytes);
     let record = match reader.u8() {
-        Ok(RECORD_VERSION) => R::read(&mut reader),
+        Ok(RECORD_VERSION) => read(&mut reader),
         _ => Err(WireError::Value("record version")),
     };
     record
         .and_then(|record| reader.end().map(|()| record))
         .map_err(|_| Error::Corrupt {
-            table: R::TABLE.name(),
+            table: table.name(),
         })
 }
 
@@ -159,12 +167,24 @@ records! {
 }
 
 impl<S: Source> View<S> {
-    /// This device; `None` before set-up.
+    /// This device; `None` before set-up. Costs a check of the certificate's two signatures.
     ///
     /// # Errors
     /// The database's.
     pub fn own_device(&self) -> Result<Option<OwnDevice>> {
         self.kept(&())
+    }
+
+    /// Who this node's person is, and their name; `None` before set-up. Every change and every page
+    /// asks for it, so the certificate, which was checked before it was put, isn't checked again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn own_person(&self) -> Result<Option<(IdentityId, String)>> {
+        let read = |bytes: &[u8]| decode_with(OwnDevice::TABLE, bytes, OwnDevice::read_person);
+        self.0
+            .with(OwnDevice::TABLE, &OwnDevice::key(&()), read)?
+            .transpose()
     }
 
     /// The contact whose device answers at an endpoint.
@@ -302,6 +322,17 @@ pub struct OwnDevice {
     pub name: String,
     /// The serial of the newest certificate that the identity signed.
     pub last_serial: u32,
+}
+
+impl OwnDevice {
+    /// What [`Kept::read`] reads of the person, without a look at the signatures.
+    fn read_person(reader: &mut Reader<'_>) -> Result<(IdentityId, String), WireError> {
+        let certificate = reader.prefixed("certificate", Certificate::LEN)?;
+        let identity = IdentityId(Reader::new(certificate).id()?);
+        let name = text(reader)?;
+        read_u32(reader)?;
+        Ok((identity, name))
+    }
 }
 
 impl Kept for OwnDevice {

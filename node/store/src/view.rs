@@ -130,7 +130,7 @@ impl<S: Source> View<S> {
 
     /// This node's identity, once it is set up.
     pub(crate) fn own_identity(&self) -> Result<Option<IdentityId>> {
-        Ok(self.own_device()?.map(|own| own.certificate.identity))
+        Ok(self.own_person()?.map(|(identity, _)| identity))
     }
 }
 

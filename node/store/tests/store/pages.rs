@@ -376,7 +376,7 @@ fn a_conversation_is_one_topic() {
         write(&node, move |txn| {
             let genesis = device.genesis(&Chain::root());
             let body = Body::Message { text, parent };
-            txn.append(id, &device.key, Millis(at), &body, || Ok(genesis))
+            txn.append(id, &device.key, Millis(at), &body, |_| Ok(genesis))
         })
         .unwrap()
     };

@@ -102,6 +102,8 @@ proptest! {
         prop_assert_eq!(read.invite(&name).unwrap(), Some(invite));
         prop_assert_eq!(read.offer_in(&name).unwrap(), Some(offer_in));
         prop_assert_eq!(read.offers_out().unwrap(), vec![((who, space), offer_out)]);
+        let person = (own.certificate.identity, own.name.clone());
+        prop_assert_eq!(read.own_person().unwrap(), Some(person));
         prop_assert_eq!(read.own_device().unwrap(), Some(own));
         prop_assert_eq!(read.setting(&name).unwrap(), Some(Setting(bytes)));
         prop_assert_eq!(read.all_left().unwrap(), vec![(space, left)]);

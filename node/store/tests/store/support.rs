@@ -156,7 +156,7 @@ pub fn try_post(
     write(store, move |txn| {
         let genesis = device.genesis(&chain);
         let body = Body::decode(&body)?;
-        txn.append(space, &device.key, Millis(at), &body, || Ok(genesis))
+        txn.append(space, &device.key, Millis(at), &body, |_| Ok(genesis))
     })
 }
 

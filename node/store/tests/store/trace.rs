@@ -97,7 +97,7 @@ impl World {
         let mut id = None;
         self.step(|txn| {
             let genesis = ana.genesis(&chain);
-            let appended = txn.append(forum.id(), &ana.key, Millis(now), body, || Ok(genesis))?;
+            let appended = txn.append(forum.id(), &ana.key, Millis(now), body, |_| Ok(genesis))?;
             id = Some(appended.id);
             Ok(())
         });
