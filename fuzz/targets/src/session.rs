@@ -241,7 +241,10 @@ impl Meeting {
                 .ok()
                 .flatten()
                 .map(|run| run.bytes),
-            2 => store.fork_proof(space, device).ok().flatten(),
+            2 => {
+                let proof = store.end_proof(space, device).ok().flatten();
+                proof.map(|proof| proof.bytes().to_vec())
+            }
             3 => {
                 let tail = store.tail(space, device, (from, None), 4_096);
                 tail.ok().flatten().map(|tail| tail.bytes)
@@ -253,7 +256,7 @@ impl Meeting {
             let at = script.below(content.len());
             content[at] ^= 1 | script.byte();
         }
-        let frame = match script.byte() % 4 {
+        let frame = match script.byte() % 5 {
             0 => Data::Run {
                 device,
                 run: &content,
@@ -265,6 +268,10 @@ impl Meeting {
             1 => Data::Fork {
                 device,
                 proof: &content,
+            },
+            4 => Data::Revocation {
+                device,
+                body: &content,
             },
             _ => Data::Body {
                 device,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p engine --example sim -- [--store redb|model] [--nodes N] [--days N]
-//!     [--seed N | --seeds N | --minutes N] [--jobs N] [--fan-out] [--revocations]
+//!     [--seed N | --seeds N | --minutes N] [--jobs N] [--fan-out]
 //! ```
 //!
 //! Without a size the worlds are small ones with everything in them. A seed that fails is printed
@@ -40,7 +40,6 @@ struct Wishes {
     end: Option<Instant>,
     jobs: u64,
     fan_out: bool,
-    revocations: bool,
 }
 
 fn wishes() -> Result<Wishes, String> {
@@ -53,16 +52,11 @@ fn wishes() -> Result<Wishes, String> {
         end: None,
         jobs: 1,
         fan_out: false,
-        revocations: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         if name == "--fan-out" {
             wishes.fan_out = true;
-            continue;
-        }
-        if name == "--revocations" {
-            wishes.revocations = true;
             continue;
         }
         let value = arguments.next().ok_or(format!("{name} needs a value"))?;
@@ -98,10 +92,7 @@ fn one(wishes: &Wishes, seed: u64) -> Ran {
         None => Setting::small(seed),
         Some(nodes) => Setting::large(seed, nodes, wishes.days),
     };
-    let setting = Setting {
-        revocations: wishes.revocations,
-        ..setting
-    };
+    let setting = Setting { ..setting };
     if wishes.store == "model" {
         run::<Model>(Setting {
             store: "model",

@@ -9,7 +9,7 @@ use proto::{
     frame::OfferFrame,
     limits::{BATCH_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
     run::{BodyPart, Run},
-    session::Output,
+    session::{EndProof, Output},
     space::{Descriptor, SpaceContext, SpaceKind},
     verify::{Comparison, Overlap, Reject, VerifiedRun, VerifiedTail},
 };
@@ -42,10 +42,10 @@ pub(crate) enum Job {
         space: SpaceId,
         overlap: Overlap,
     },
-    Fork {
+    End {
         space: SpaceId,
         device: DeviceId,
-        proof: Vec<u8>,
+        proof: EndProof,
     },
     Fill {
         space: SpaceId,
@@ -74,11 +74,11 @@ impl Job {
             Output::Import { space, run } => Self::Import { space, run },
             Output::ImportTail { space, tail } => Self::ImportTail { space, tail },
             Output::Compare { space, overlap } => Self::Compare { space, overlap },
-            Output::ImportFork {
+            Output::ImportEnd {
                 space,
                 device,
                 proof,
-            } => Self::Fork {
+            } => Self::End {
                 space,
                 device,
                 proof,
@@ -329,13 +329,17 @@ impl From {
                     Err(ImportError::Store(error)) => return Err(error),
                 }
             }
-            Job::Fork {
+            Job::End {
                 space,
                 device,
                 proof,
             } => {
                 aftermath.events.push(sync_event(space));
-                Self::settled(space, device, txn.import_fork(space, device, &proof))?
+                let result = match &proof {
+                    EndProof::Fork(proof) => txn.import_fork(space, device, proof),
+                    EndProof::Revocation(body) => txn.import_revocation(space, device, body),
+                };
+                Self::settled(space, device, result)?
             }
             Job::Fill {
                 space,

@@ -114,7 +114,7 @@ fn restore_run(
 /// Takes back what ended the feed.
 fn restore_end(txn: &mut Txn<'_>, device: DeviceId, space: SpaceId) -> Result<(), Error> {
     if let Some(Setting(body)) = txn.setting(&end_key(space, REVOCATION))? {
-        kept(txn.import_revocation(space, &body))?;
+        kept(txn.import_revocation(space, device, &body))?;
     }
     if let Some(Setting(proof)) = txn.setting(&end_key(space, FORK))? {
         kept(txn.import_fork(space, device, &proof))?;

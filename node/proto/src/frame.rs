@@ -181,6 +181,13 @@ pub enum Data<'a> {
         /// A run as encoded.
         run: &'a [u8],
     },
+    /// The revocation of a device, beside the entry that carries it.
+    Revocation {
+        /// Which feed it ends.
+        device: DeviceId,
+        /// The body as encoded.
+        body: &'a [u8],
+    },
 }
 
 impl Control {
@@ -404,6 +411,7 @@ impl<'a> Data<'a> {
             Self::Fork { device, proof } => (0x21, device, *proof),
             Self::Body { device, body, .. } => (0x22, device, *body),
             Self::Tail { device, run } => (0x23, device, *run),
+            Self::Revocation { device, body } => (0x24, device, *body),
         };
         let mut out = Vec::with_capacity(48 + rest.len());
         out.push(kind);
@@ -446,6 +454,10 @@ impl<'a> Data<'a> {
             0x23 => Self::Tail {
                 device,
                 run: reader.rest(),
+            },
+            0x24 => Self::Revocation {
+                device,
+                body: reader.rest(),
             },
             _ => return Err(WireError::Value("frame type")),
         })
@@ -654,10 +666,14 @@ pub(crate) mod tests {
                 device: DeviceId([1; 32]),
                 run: b"r",
             },
+            Data::Revocation {
+                device: DeviceId([1; 32]),
+                body: b"r",
+            },
         ] {
             assert_eq!(Data::decode(&data.encode()), Ok(data));
         }
-        assert!(Data::decode(&[0x24; 40]).is_err());
+        assert!(Data::decode(&[0x25; 40]).is_err());
     }
 
     proptest! {

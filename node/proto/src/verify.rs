@@ -12,6 +12,7 @@ mod tail;
 mod tests;
 mod verified;
 
+pub use ends::End;
 use ends::Ends;
 pub(crate) use verified::own_entry;
 
@@ -56,6 +57,8 @@ pub struct ForkPoint {
 pub struct FeedFacts {
     /// The device.
     pub device: DeviceId,
+    /// Whose it is, by its genesis, also where no entry of it is left.
+    pub author: Option<IdentityId>,
     /// How far the feed is known.
     pub head: Head,
     /// What is known of it above a gap.
@@ -72,11 +75,19 @@ impl FeedFacts {
     pub const fn unknown(device: DeviceId) -> Self {
         Self {
             device,
+            author: None,
             head: Head::EMPTY,
             tail: None,
             fork: None,
             revoked: None,
         }
+    }
+
+    /// Where the feed ends: a revocation beats a fork.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        let revoked = self.revoked.map(End::Revoked);
+        revoked.or(self.fork.map(End::Fork))
     }
 }
 
@@ -349,7 +360,7 @@ pub fn verify_body(space: &SpaceContext, header: &Header, body: &[u8]) -> Result
 /// names, another branch is held: it is dropped, and the one that the proof leads to fetched anew.
 ///
 /// # Errors
-/// [`Reject::ForkProof`], [`Reject::ForkOfUnknownFeed`].
+/// [`Reject::ForkProof`], [`Reject::EndOfUnknownFeed`].
 pub fn verify_fork(
     space: &SpaceContext,
     facts: &FeedFacts,
@@ -357,13 +368,40 @@ pub fn verify_fork(
 ) -> Result<ForkProof, Reject> {
     let proof = ForkProof::decode(bytes).map_err(|_| Reject::ForkProof)?;
     if facts.head.next == 0 {
-        return Err(Reject::ForkOfUnknownFeed);
+        return Err(Reject::EndOfUnknownFeed);
     }
     if proof.holds(space.id, facts.device) {
         Ok(proof)
     } else {
         Err(Reject::ForkProof)
     }
+}
+
+/// Checks a revocation that came without the entry that carries it, for the feed of the device
+/// that it names. Of several that hold, the one with the lowest place wins, then the one with the
+/// lowest id.
+///
+/// # Errors
+/// [`Reject::RevocationProof`], [`Reject::EndOfUnknownFeed`] also where another identity signed it
+/// than the feed begins with: a device may have begun it twice.
+pub fn verify_revocation(
+    space: SpaceId,
+    facts: &FeedFacts,
+    body: &[u8],
+) -> Result<LastGood, Reject> {
+    let Ok(Body::Revocation(revocation)) = Body::decode(body) else {
+        return Err(Reject::RevocationProof);
+    };
+    if revocation.device != facts.device || !revocation.holds(space) {
+        return Err(Reject::RevocationProof);
+    }
+    if facts.author != Some(revocation.identity) {
+        return Err(Reject::EndOfUnknownFeed);
+    }
+    Ok(LastGood {
+        seq: revocation.seq,
+        id: revocation.id,
+    })
 }
 
 /// Where to begin asking again when two chains differ below `start`: just behind the checkpoint before it.

@@ -8,7 +8,7 @@ use proto::{
     DeviceId, EntryId, SpaceId,
     body::{Body, Revocation},
     fork::{Branch, ForkProof},
-    verify::{Comparison, ForkPoint, LastGood, Overlap, Reject, verify_fork},
+    verify::{Comparison, ForkPoint, LastGood, Overlap, Reject, verify_fork, verify_revocation},
 };
 
 use crate::{
@@ -46,7 +46,7 @@ impl Txn<'_> {
     ) -> Result<bool, ImportError> {
         let mut work = Work::begin(self, space, 0)?;
         let Some(feed) = self.feed_number(work.space, device)? else {
-            return Err(Reject::ForkOfUnknownFeed.into());
+            return Err(Reject::EndOfUnknownFeed.into());
         };
         let row = work.feed(self, feed)?.clone();
         if row.fork.is_some_and(|fork| fork.seq == 0) {
@@ -137,26 +137,27 @@ impl Txn<'_> {
         Ok(signed.map(|signature| Branch::new(headers.iter(), signature)))
     }
 
-    /// Keeps a revocation that came without the entry that carries it, and cuts the device's
-    /// feed. Devices whose feeds were cut.
+    /// Keeps a revocation of a known feed's device that came without the entry that carries it,
+    /// and cuts the feed. True where that changed anything.
     ///
     /// # Errors
-    /// [`ImportError::Reject`] where its identity didn't sign it for this space.
+    /// [`ImportError::Reject`] where the feed's author didn't sign it for this space.
     pub fn import_revocation(
         &mut self,
         space: SpaceId,
+        device: DeviceId,
         body: &[u8],
-    ) -> Result<Vec<DeviceId>, ImportError> {
-        let refused = Reject::Revocation { seq: 0 };
-        let decoded = Body::decode(body).map_err(|_| refused.clone())?;
-        match decoded {
-            Body::Revocation(revocation) if revocation.holds(space) => {}
-            _ => return Err(refused.into()),
-        }
+    ) -> Result<bool, ImportError> {
         let mut work = Work::begin(self, space, 0)?;
-        let ended = self.note_revocation(&mut work, body)?;
+        let Some(feed) = self.feed_number(work.space, device)? else {
+            return Err(Reject::EndOfUnknownFeed.into());
+        };
+        let before = work.feed(self, feed)?.revoked;
+        verify_revocation(space, &facts_of(work.feed(self, feed)?), body)?;
+        self.note_revocation(&mut work, body)?;
+        let changed = work.feed(self, feed)?.revoked != before;
         work.finish(self)?;
-        Ok(ended.into_iter().collect())
+        Ok(changed)
     }
 
     /// Keeps a checked revocation where it is the lowest of its identity for its device. The

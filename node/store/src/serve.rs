@@ -7,7 +7,7 @@ use proto::{
     frontier::{Frontier, Holes, Tail},
     merkle::{BUCKET_FEEDS_MAX, Hash, Node, Prefix},
     run::{BodyPart, Item, Run},
-    session::{ServedRun, ServedTail, SpaceStore},
+    session::{EndProof, ServedRun, ServedTail, SpaceStore},
     space::{Descriptor, Membership, SpaceContext, SpaceKind},
     verify::{FeedFacts, LastGood},
 };
@@ -372,6 +372,17 @@ impl<S: Source> View<S> {
             .with(Table::Revocations, key.as_slice(), |body| body.to_vec())
     }
 
+    /// What ended a feed: the revocation that is in force, else the proof of a known fork.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn end_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<EndProof>> {
+        if let Some(body) = self.revocation(space, device)? {
+            return Ok(Some(EndProof::Revocation(body)));
+        }
+        Ok(self.fork_proof(space, device)?.map(EndProof::Fork))
+    }
+
     /// A body that is held.
     ///
     /// # Errors
@@ -401,6 +412,7 @@ pub(crate) fn facts_of(row: &FeedRow) -> FeedFacts {
     let revoked: Option<LastGood> = row.revoked.map(|(_, last)| last);
     FeedFacts {
         device: row.device,
+        author: row.owner,
         head: row.head,
         tail: row.tail.map(|tail| tail.facts),
         fork: match revoked {
@@ -492,8 +504,8 @@ impl<S: Source> SpaceStore for View<S> {
         self.tail_run(space, device, range, bytes_max)
     }
 
-    fn fork_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<Vec<u8>>> {
-        Self::fork_proof(self, space, device)
+    fn end_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<EndProof>> {
+        Self::end_proof(self, space, device)
     }
 
     fn body(&self, space: SpaceId, device: DeviceId, seq: u64) -> Result<Option<Vec<u8>>> {

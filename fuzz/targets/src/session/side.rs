@@ -101,12 +101,12 @@ impl Side {
                 let refused = refuse.or_else(|| store.import_tail(space, tail).err());
                 (space, device, 0, refused)
             }
-            Output::ImportFork {
+            Output::ImportEnd {
                 space,
                 device,
                 proof,
             } => {
-                let refused = refuse.or_else(|| store.import_fork(space, device, &proof).err());
+                let refused = refuse.or_else(|| store.import_end(space, device, &proof).err());
                 (space, device, 0, refused)
             }
             Output::Fill {
@@ -147,7 +147,7 @@ fn feed_of(job: &Output) -> Option<(SpaceId, DeviceId)> {
         Output::Import { space, run } => (*space, run.device()),
         Output::ImportTail { space, tail } => (*space, tail.device()),
         Output::Compare { space, overlap } => (*space, overlap.device()),
-        Output::ImportFork { space, device, .. } | Output::Fill { space, device, .. } => {
+        Output::ImportEnd { space, device, .. } | Output::Fill { space, device, .. } => {
             (*space, *device)
         }
         _ => return None,

@@ -8,11 +8,11 @@ use crate::{
     entry::Head,
     frame::BODIES_MAX,
     frontier::Frontier,
-    ids::{DeviceId, EntryId, SpaceId},
+    ids::{DeviceId, IdentityId, SpaceId},
     merkle::Prefix,
     space::SpaceKind,
     time::Millis,
-    verify::ForkPoint,
+    verify::End,
 };
 
 /// Times that something is asked for again without progress before the peer has to tell a new frontier.
@@ -141,6 +141,8 @@ impl Wants {
 pub(super) struct InFlight {
     /// The head behind the last of them.
     pub(super) head: Head,
+    /// Whose feed it is, where its genesis is among them.
+    pub(super) author: Option<IdentityId>,
     /// How many.
     pub(super) runs: u32,
 }
@@ -157,8 +159,8 @@ pub(super) struct Channel {
     // On its way here: feeds of `theirs`.
     pub(super) wants: Wants,
     pub(super) in_flight: BTreeMap<DeviceId, InFlight>,
-    /// Forks whose proofs are on their way to the disk.
-    pub(super) proofs: BTreeMap<DeviceId, ForkPoint>,
+    /// What ends feeds and is on its way to the disk.
+    pub(super) ends: BTreeMap<DeviceId, End>,
     /// Times in a row that a feed was asked for and brought only what is known.
     pub(super) fruitless: BTreeMap<DeviceId, u32>,
     /// Feeds to ask for again after a moment, because gossip may bring them.
@@ -190,9 +192,9 @@ pub(super) struct Channel {
     pub(super) serve: VecDeque<DeviceId>,
     pub(super) serve_from: BTreeMap<DeviceId, u64>,
     pub(super) bodies: BTreeSet<(DeviceId, u64)>,
-    /// Forked feeds whose proof the peer should get, and the proofs that it got.
-    pub(super) forks: BTreeSet<DeviceId>,
-    pub(super) told_forks: BTreeMap<DeviceId, (u64, EntryId)>,
+    /// Feeds of which the peer should get what ended them, and what it got.
+    pub(super) ends_to_tell: BTreeSet<DeviceId>,
+    pub(super) told_ends: BTreeMap<DeviceId, End>,
 }
 
 impl Channel {
@@ -204,7 +206,7 @@ impl Channel {
             held: 0,
             wants: Wants::default(),
             in_flight: BTreeMap::new(),
-            proofs: BTreeMap::new(),
+            ends: BTreeMap::new(),
             fruitless: BTreeMap::new(),
             deferred: BTreeMap::new(),
             tails: Tails::default(),
@@ -221,8 +223,8 @@ impl Channel {
             serve: VecDeque::new(),
             serve_from: BTreeMap::new(),
             bodies: BTreeSet::new(),
-            forks: BTreeSet::new(),
-            told_forks: BTreeMap::new(),
+            ends_to_tell: BTreeSet::new(),
+            told_ends: BTreeMap::new(),
         }
     }
 
@@ -360,8 +362,8 @@ impl Channel {
         let feeds = self.theirs.len() * (MAP_NODE + size_of::<(DeviceId, Frontier)>())
             + self.wants.feeds.len() * (MAP_NODE + size_of::<(DeviceId, Wanted)>())
             + self.in_flight.len() * (MAP_NODE + size_of::<(DeviceId, InFlight)>())
-            + self.proofs.len() * (MAP_NODE + size_of::<(DeviceId, ForkPoint)>())
-            + self.told_forks.len() * (MAP_NODE + size_of::<(DeviceId, ForkPoint)>());
+            + self.ends.len() * (MAP_NODE + size_of::<(DeviceId, End)>())
+            + self.told_ends.len() * (MAP_NODE + size_of::<(DeviceId, End)>());
         let numbered = self.fruitless.len()
             + self.deferred.len()
             + self.asked_bodies.len()
@@ -376,14 +378,14 @@ impl Channel {
             + self.tails.size()
             + self.downwards_from.len() * (MAP_NODE + downwards)
             + numbered * (MAP_NODE + size_of::<(DeviceId, u64)>())
-            + (named + self.forks.len()) * (MAP_NODE + size_of::<DeviceId>())
+            + (named + self.ends_to_tell.len()) * (MAP_NODE + size_of::<DeviceId>())
             + trees * (MAP_NODE + 2 * size_of::<DeviceId>())
     }
 
     pub(super) fn has_work(&self) -> bool {
         !(self.serve.is_empty()
             && self.downwards.is_empty()
-            && self.forks.is_empty()
+            && self.ends_to_tell.is_empty()
             && self.bodies.is_empty())
     }
 
@@ -391,15 +393,6 @@ impl Channel {
     pub(super) fn enqueue(&mut self, device: DeviceId, from: u64) {
         if self.serve_from.insert(device, from).is_none() {
             self.serve.push_back(device);
-        }
-    }
-
-    /// Sends the proof of a fork, unless the peer got it.
-    pub(super) fn tell_fork(&mut self, device: DeviceId, fork: ForkPoint) {
-        let fork = (fork.seq, fork.backlink);
-        if self.told_forks.get(&device) != Some(&fork) {
-            self.told_forks.insert(device, fork);
-            self.forks.insert(device);
         }
     }
 }

@@ -18,6 +18,7 @@
 //! frontiers announce what is new. `docs/PROTOCOL.md` is the normative text.
 
 mod channel;
+mod ends;
 pub(crate) mod key;
 mod plan;
 mod receive;
@@ -36,7 +37,7 @@ use key::SessionKey;
 use stored::Pending;
 use tail::Pace;
 
-pub use self::receive::run_bytes;
+pub use self::{ends::EndProof, receive::run_bytes};
 use crate::{
     audience::Clearance,
     frame::{Hello, LinkClass, OfferFrame, VERSION},
@@ -112,8 +113,8 @@ pub trait SpaceStore {
         range: (u64, Option<u64>),
         bytes_max: usize,
     ) -> Result<Option<ServedTail>, Self::Error>;
-    /// The proof of a known fork.
-    fn fork_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<Vec<u8>>, Self::Error>;
+    /// What ended a feed: a revocation where one is in force, else the proof of a known fork.
+    fn end_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<EndProof>, Self::Error>;
     /// A body that is held.
     fn body(
         &self,
@@ -215,14 +216,14 @@ pub enum Output {
         /// The run.
         overlap: Overlap,
     },
-    /// Check and store a fork proof, then call [`Session::handle_imported`].
-    ImportFork {
+    /// Check and store what ends a feed, then call [`Session::handle_imported`].
+    ImportEnd {
         /// The space.
         space: SpaceId,
         /// The feed.
         device: DeviceId,
-        /// The proof as encoded.
-        proof: Vec<u8>,
+        /// What ends it.
+        proof: EndProof,
     },
     /// Check and store a body, then call [`Session::handle_imported`].
     Fill {
@@ -515,7 +516,7 @@ impl Session {
             Output::Import { run, .. } => run_bytes(run),
             Output::ImportTail { tail, .. } => tail.size(),
             Output::Compare { overlap, .. } => overlap.bytes(),
-            Output::ImportFork { proof, .. } => proof.len(),
+            Output::ImportEnd { proof, .. } => proof.bytes().len(),
             Output::Fill { body, .. } => body.len(),
             _ => 0,
         });

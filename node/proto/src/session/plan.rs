@@ -129,12 +129,13 @@ fn new_tail(next: u64, theirs: &Frontier, slow: bool) -> Option<Ask> {
 /// What continues the feed from below. Where both hold the same number of entries and not the
 /// same, the author forked: then the last of them again, to find where.
 fn upwards(own: &Frontier, next: u64, theirs: &Frontier) -> Option<Ask> {
-    // The revocation comes first: it says which branch to take.
-    if theirs.revoked.is_some()
-        && theirs.revoked != own.revoked
-        && own.revoked.is_none_or(|own| Some(own) > theirs.revoked)
+    // A revocation comes first: it says which branch to take. It is told to who holds something of
+    // the feed, and sent behind the genesis to who asks from the beginning.
+    if let Some(revoked) = theirs.revoked
+        && own.revoked.is_none_or(|own| own > revoked)
     {
-        return None;
+        let target = theirs.base;
+        return (next == 0 && target > 0).then_some(Ask::Up { from: 0, target });
     }
     let ceiling = match (own.revoked, own.fork) {
         (Some(last), _) => last.saturating_add(1),
@@ -251,5 +252,26 @@ mod tests {
             tails: false,
         };
         assert_eq!(ask(&own, 10, &held(4_000, None), none), up);
+    }
+
+    #[test]
+    fn an_unknown_revocation_comes_first() {
+        let revoked = |base, revoked| Frontier {
+            revoked,
+            ..held(base, None)
+        };
+        let theirs = revoked(20, Some(19));
+        let up = |from, target| Some(Ask::Up { from, target });
+        assert_eq!(asked(&revoked(10, None), &theirs, false), None);
+        assert_eq!(asked(&revoked(10, Some(30)), &theirs, false), None);
+        assert_eq!(asked(&revoked(10, Some(19)), &theirs, false), up(10, 20));
+        // Who holds nothing gets it with the feed, also where a fork at its beginning left nothing.
+        let nothing = Frontier::empty(theirs.device);
+        assert_eq!(asked(&nothing, &theirs, false), up(0, 20));
+        let forked = Frontier {
+            fork: Some(0),
+            ..nothing
+        };
+        assert_eq!(asked(&forked, &theirs, false), up(0, 20));
     }
 }

@@ -4,16 +4,16 @@ use super::{
     BODY_QUEUE_MAX, Fatal, GOSSIP_GRACE_MS, GRACE_ENTRIES_MAX, Lane, Output, STALL_MS, Session,
     SpaceStore, THEIRS_MAX,
     channel::{Channel, InFlight, RETRIES_MAX},
+    ends::hears_of,
     plan::{Ask, Manner, ask},
     stored::Kind,
 };
 use crate::{
-    fork::ForkProof,
     frame::{Control, Data, Hint, LinkClass, TailWant},
     frontier::Frontier,
     ids::DeviceId,
     time::Millis,
-    verify::{FeedFacts, ForkPoint, Outcome, Reject, VerifiedRun, verify_fork, verify_run},
+    verify::{FeedFacts, Outcome, Reject, VerifiedRun, verify_run},
 };
 
 /// Whether entries were asked for.
@@ -248,12 +248,7 @@ impl Session {
             let own = store
                 .frontier(state.space(), *device)?
                 .unwrap_or_else(|| Frontier::empty(*device));
-            if own.fork.is_some()
-                && let Some(fork) = store.facts(state.space(), *device)?.fork
-                && fork_to_tell(&own, fork, &theirs)
-            {
-                state.tell_fork(*device, fork);
-            }
+            state.tell_end(&own, &theirs, store)?;
             if !takes && *device != self.device {
                 state.ask_bodies.remove(device);
                 state.unwant(device);
@@ -311,6 +306,9 @@ impl Session {
                 self.handle_run(channel, device, run, Origin::Asked, now, store)
             }
             Data::Fork { device, proof } => self.handle_fork(channel, device, proof, store),
+            Data::Revocation { device, body } => {
+                self.handle_revocation(channel, device, body, store)
+            }
             Data::Body { device, seq, body } => {
                 if state.takes_body(device, seq)
                     && self.pending.begin((space, device), Kind::Fill, body.len())
@@ -328,51 +326,6 @@ impl Session {
         }
     }
 
-    /// A proof that an author forked. It counts for what comes after it at once.
-    fn handle_fork<S: SpaceStore>(
-        &mut self,
-        channel: u32,
-        device: DeviceId,
-        proof: &[u8],
-        store: &S,
-    ) -> Result<(), Fatal<S::Error>> {
-        let Some(state) = self.channels.get(&channel) else {
-            return Ok(());
-        };
-        let space = state.space();
-        let Some(context) = store.context(space).map_err(Fatal::Store)? else {
-            return Ok(());
-        };
-        let Some(facts) = self.facts(channel, device, store).map_err(Fatal::Store)? else {
-            return Ok(());
-        };
-        let Ok(parsed) = ForkProof::decode(proof) else {
-            return self.reject(Reject::ForkProof);
-        };
-        let fork = ForkPoint {
-            seq: parsed.seq,
-            backlink: parsed.backlink,
-        };
-        if facts.fork.is_some_and(|known| !is_lower(&fork, &known)) {
-            return Ok(());
-        }
-        if let Err(reject) = verify_fork(&context, &facts, proof) {
-            return self.reject(reject);
-        }
-        if self.pending.begin((space, device), Kind::Fork, proof.len()) {
-            if let Some(state) = self.channels.get_mut(&channel) {
-                state.proofs.insert(device, fork);
-            }
-            let proof = proof.to_vec();
-            self.work.push_back(Output::ImportFork {
-                space,
-                device,
-                proof,
-            });
-        }
-        Ok(())
-    }
-
     /// What is known of a feed, with what is on its way to the disk; `None` without a channel.
     pub(super) fn facts<S: SpaceStore>(
         &self,
@@ -388,18 +341,14 @@ impl Session {
             && flight.head.next > facts.head.next
         {
             facts.head = flight.head;
+            facts.author = facts.author.or(flight.author);
         }
         if let Some(flight) = state.tails.flight(&device) {
             facts.tail = Some(flight.tail);
         }
         // What is on its way to the disk closes the gap.
         facts.tail = facts.tail.filter(|tail| tail.start > facts.head.next);
-        if let Some(fork) = state.proofs.get(&device)
-            && facts.fork.is_none_or(|known| is_lower(fork, &known))
-        {
-            facts.fork = Some(*fork);
-        }
-        Ok(Some(facts))
+        Ok(Some(state.with_end(facts)))
     }
 
     /// A gossip message of this meeting, see [`Hint`]. Anything that doesn't fit, or for which there
@@ -459,7 +408,9 @@ impl Session {
                 let head = run.head();
                 let flight = state.in_flight.get(&device);
                 let runs = flight.map_or(1, |flight| flight.runs.saturating_add(1));
-                state.in_flight.insert(device, InFlight { head, runs });
+                let author = run.author().or(flight.and_then(|flight| flight.author));
+                let flight = InFlight { head, author, runs };
+                state.in_flight.insert(device, flight);
                 state.wants.advance(device, head.next, now);
                 state.fruitless.remove(&device);
                 self.pending.import(run_bytes(&run));
@@ -529,29 +480,9 @@ pub fn run_bytes(run: &VerifiedRun) -> usize {
         .sum()
 }
 
-/// Of two forks the lower counts, then the one with the lower backlink.
-fn is_lower(fork: &ForkPoint, than: &ForkPoint) -> bool {
-    (fork.seq, fork.backlink) < (than.seq, than.backlink)
-}
-
-/// We know of a fork that counts before any that the peer knows, and the peer holds something of the feed.
-pub(super) fn fork_to_tell(own: &Frontier, fork: ForkPoint, theirs: &Frontier) -> bool {
-    let before = match theirs.fork {
-        None => true,
-        Some(theirs_seq) if theirs_seq == fork.seq => {
-            theirs.base == fork.seq && theirs.top != fork.backlink
-        }
-        Some(theirs_seq) => fork.seq < theirs_seq,
-    };
-    own.revoked.is_none() && theirs.base > 0 && before
-}
-
-/// The peer knows of a fork that we don't, or lacks bodies: it tells the proof, and asks for the
+/// The peer knows of an end that we don't, or lacks bodies: it tells the end, and asks for the
 /// bodies, only once it knows what we hold.
 fn needs_our_frontier(own: &Frontier, theirs: &Frontier) -> bool {
-    let fork = theirs
-        .fork
-        .is_some_and(|theirs| own.fork.is_none_or(|own| theirs < own));
     let holes = theirs.holes.count > 0 && theirs.holes != own.holes;
-    own.base > 0 && ((fork && own.revoked.is_none()) || holes)
+    own.base > 0 && (hears_of(own, theirs) || holes)
 }

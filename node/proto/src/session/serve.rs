@@ -1,6 +1,6 @@
-//! What goes to the peer on the spaces' streams: what it asked for, and the proofs of forks.
+//! What goes to the peer on the spaces' streams: what it asked for, and what ended feeds.
 
-use super::{Channel, DataFrame, ServedRun, Session, SpaceStore, channel::priority};
+use super::{Channel, DataFrame, EndProof, ServedRun, Session, SpaceStore, channel::priority};
 use crate::{
     fork::ForkProof,
     frame::{Data, TailWant},
@@ -140,12 +140,8 @@ impl Channel {
     /// Takes one step of the work; `None` where that step had nothing to send.
     fn produce<S: SpaceStore>(&mut self, store: &S) -> Result<Option<(Vec<u8>, u64)>, S::Error> {
         let space = self.space();
-        if let Some(device) = self.forks.pop_first() {
-            let proof = store.fork_proof(space, device)?;
-            return Ok(proof.map(|proof| {
-                let proof = &proof;
-                (Data::Fork { device, proof }.encode(), 0)
-            }));
+        if let Some(device) = self.ends_to_tell.pop_first() {
+            return Ok(self.produce_end(device, store)?.map(|frame| (frame, 0)));
         }
         if let Some((device, seq)) = self.bodies.pop_first() {
             let body = store.body(space, device, seq)?;
@@ -166,11 +162,13 @@ impl Channel {
             return Ok(None);
         };
         let own = store.frontier(space, device)?;
-        let (held, fork) = own.map_or((0, None), |own| (own.end_above(from), own.fork));
-        // Only the proof vouches for the prefix of a forked feed, and it is believed of a known
-        // feed only. So the genesis goes first, then the proof, then the rest.
-        if from == 0 && fork.is_some() {
-            self.forks.insert(device);
+        let held = own.map_or(0, |own| own.end_above(from));
+        let fork = own.and_then(|own| own.fork);
+        let ended = own.is_some_and(|own| own.fork.or(own.revoked).is_some());
+        // Only what ended a feed vouches for its last entry, and that is believed of a known feed
+        // only. So the genesis goes first, then what ended it, then the rest.
+        if from == 0 && ended {
+            self.ends_to_tell.insert(device);
         }
         let entries = run.end.saturating_sub(from);
         let ends = run.end >= held;
@@ -201,7 +199,7 @@ fn lengthened<S: SpaceStore>(
     served: ServedRun,
     store: &S,
 ) -> Result<Vec<u8>, S::Error> {
-    let Some(proof) = store.fork_proof(space, device)? else {
+    let Some(EndProof::Fork(proof)) = store.end_proof(space, device)? else {
         return Ok(served.bytes);
     };
     let (Ok(mut run), Ok(proof)) = (Run::decode(&served.bytes), ForkProof::decode(&proof)) else {

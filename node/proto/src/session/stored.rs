@@ -17,8 +17,8 @@ const JOBS_PER_FEED_MAX: usize = super::BODY_QUEUE_MAX;
 /// What waits for the disk besides runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A fork's proof.
-    Fork,
+    /// What ends a feed.
+    End,
     /// A body.
     Fill,
     /// Entries above a gap.
@@ -285,19 +285,7 @@ impl Channel {
             }
             Some(Kind::Fill) => {}
             Some(Kind::Tail) => self.tails.land(device, refused),
-            Some(Kind::Fork) => {
-                let fork = self.proofs.remove(&device);
-                let flight = self.in_flight.get(&device);
-                // What was checked with the fork in mind ends below it and goes on.
-                let beyond = flight
-                    .zip(fork)
-                    .is_some_and(|(flight, fork)| flight.head.next > fork.seq);
-                if beyond || flight.is_none() {
-                    self.in_flight.remove(&device);
-                    self.unwant(&device);
-                }
-                self.tails.forget(&device);
-            }
+            Some(Kind::End) => self.settle_end(device),
             Some(Kind::Compare { .. }) => {
                 self.in_flight.remove(&device);
             }

@@ -4,7 +4,6 @@ use super::{Channel, Session, SpaceStore};
 use crate::{
     frame::{BODIES_MAX, Control, FRONTIERS_MAX, WANTS_MAX},
     frontier::Frontier,
-    session::receive::fork_to_tell,
 };
 
 impl Session {
@@ -90,7 +89,7 @@ impl Channel {
         self.listing(channel, store)
     }
 
-    /// Frontiers of feeds that changed. Where they end at a fork, the peer may need its proof.
+    /// Frontiers of feeds that changed. The peer may have to be told what ended them.
     fn announced<S: SpaceStore>(&mut self, store: &S) -> Result<Vec<Frontier>, S::Error> {
         let mut frontiers = Vec::new();
         while frontiers.len() < FRONTIERS_MAX
@@ -99,11 +98,8 @@ impl Channel {
             let Some(own) = store.frontier(self.space(), device)? else {
                 continue;
             };
-            if let (Some(_), Some(theirs)) = (own.fork, self.theirs.get(&device))
-                && let Some(fork) = store.facts(self.space(), device)?.fork
-                && fork_to_tell(&own, fork, theirs)
-            {
-                self.tell_fork(device, fork);
+            if let Some(theirs) = self.theirs.get(&device).copied() {
+                self.tell_end(&own, &theirs, store)?;
             }
             frontiers.push(own);
         }

@@ -109,7 +109,7 @@ impl<S: NodeStore> World<S> {
         self.forget_meetings(n);
         self.free_disk(n);
         self.nodes[n].store.put_back(&image);
-        if self.nodes[n].witness || self.rng.chance(500) {
+        if self.rng.chance(500) {
             self.nodes[n].silent = true;
         } else {
             let device = self.nodes[n].person.device.id();

@@ -142,8 +142,14 @@ impl Hostile {
         let device = self.device(devices);
         if self.rng.chance(200) {
             let proof = self.rng.bytes(200);
-            let proof = &proof;
-            return (Lane::Space(channel), Data::Fork { device, proof }.encode());
+            let end = if self.rng.chance(500) {
+                let proof = &proof;
+                Data::Fork { device, proof }
+            } else {
+                let body = &proof;
+                Data::Revocation { device, body }
+            };
+            return (Lane::Space(channel), end.encode());
         }
         let frontiers = (0..1 + self.rng.below(20)).map(|_| self.frontier(devices));
         let frontiers: Vec<Frontier> = frontiers.collect();

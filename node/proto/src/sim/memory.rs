@@ -1,8 +1,9 @@
 //! A store in plain vectors, without any cleverness, that says what is right.
 
+mod ends;
 mod serve;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     admission::Chain,
@@ -11,7 +12,7 @@ use crate::{
     entry::{Head, Header},
     fork::{Branch, ForkProof},
     frontier::{Frontier, Holes, Tail},
-    ids::{DeviceId, EntryId, SpaceId},
+    ids::{DeviceId, EntryId, IdentityId, SpaceId},
     keys::Signature,
     merkle::{self, Hash, Node, Prefix},
     run::{BodyPart, Item, Run},
@@ -20,8 +21,8 @@ use crate::{
     space::{Descriptor, Membership, SpaceContext, SpaceKind, conversation_id},
     time::Millis,
     verify::{
-        Comparison, FeedFacts, ForkPoint, Overlap, Reject, TailFacts, VerifiedRun, VerifiedTail,
-        verify_body, verify_fork,
+        Comparison, FeedFacts, ForkPoint, LastGood, Overlap, Reject, TailFacts, VerifiedRun,
+        VerifiedTail, verify_body,
     },
 };
 
@@ -34,6 +35,8 @@ struct Feed {
     tail: VecDeque<Entry>,
     signatures: BTreeMap<u64, Signature>,
     fork: Option<(ForkPoint, Vec<u8>)>,
+    revoked: Option<(LastGood, Vec<u8>)>,
+    author: Option<IdentityId>,
 }
 
 #[derive(Clone)]
@@ -42,6 +45,8 @@ struct Space {
     context: SpaceContext,
     chain: Chain,
     feeds: BTreeMap<DeviceId, Feed>,
+    /// All that were written, by the device that each ends.
+    revocations: BTreeSet<(DeviceId, Vec<u8>)>,
 }
 
 /// What a node holds: spaces and their feeds, nothing of contacts.
@@ -71,6 +76,7 @@ impl Feed {
             .chain(&self.tail)
             .filter(|(_, _, body)| body.is_none())
             .map(|(_, header, _)| header.seq);
+        let revoked = self.revoked.as_ref().map(|(last, _)| last.seq);
         let fork = self.fork.as_ref().map(|(fork, _)| fork.seq);
         Frontier {
             base: head.next,
@@ -80,7 +86,8 @@ impl Feed {
                 end: tail.next,
                 top: tail.top,
             }),
-            fork,
+            fork: fork.filter(|_| revoked.is_none()),
+            revoked,
             holes: Holes::of(holes),
             ..Frontier::empty(device)
         }
@@ -171,43 +178,6 @@ impl Feed {
             head = head.after(*id, header.body_len);
         }
     }
-
-    /// Keeps a fork that counts before the one that is known, and drops what it ends. Who holds
-    /// another branch than the proof continues drops all.
-    fn keep_fork(&mut self, fork: ForkPoint, proof: Vec<u8>) {
-        let known = self
-            .fork
-            .as_ref()
-            .map(|(known, _)| (known.seq, known.backlink));
-        if known.is_some_and(|known| known <= (fork.seq, fork.backlink)) {
-            return;
-        }
-        let before = fork
-            .seq
-            .checked_sub(1)
-            .map(|seq| self.entries.get(seq as usize));
-        let other = matches!(before, Some(Some((id, ..))) if *id != fork.backlink);
-        let kept = if other { 0 } else { fork.seq };
-        self.drop_tail();
-        self.entries.truncate(kept as usize);
-        self.signatures.retain(|seq, _| *seq < kept);
-        self.fork = Some((fork, proof));
-    }
-
-    /// What a fork learnt since a run was checked refuses of it.
-    fn check_ends(&self, run: &VerifiedRun) -> Result<(), Reject> {
-        let Some((fork, _)) = &self.fork else {
-            return Ok(());
-        };
-        let end = run.head().next;
-        if end > fork.seq {
-            return Err(Reject::BeyondFork { fork: fork.seq });
-        }
-        if end == fork.seq && run.head().top != fork.backlink {
-            return Err(Reject::OtherBranch { seq: end - 1 });
-        }
-        Ok(())
-    }
 }
 
 fn item<'a>(header: &Header, body: Option<&'a [u8]>) -> Item<'a> {
@@ -246,6 +216,7 @@ impl Memory {
             context,
             chain,
             feeds,
+            revocations: BTreeSet::new(),
         };
         self.spaces.entry(id).or_insert(space);
     }
@@ -298,6 +269,7 @@ impl Memory {
                 context,
                 chain: Chain::root(),
                 feeds: BTreeMap::new(),
+                revocations: BTreeSet::new(),
             },
         );
         self.begin(id);
@@ -324,6 +296,7 @@ impl Memory {
                 context,
                 chain,
                 feeds: BTreeMap::new(),
+                revocations: BTreeSet::new(),
             },
         );
         self.begin(id);
@@ -341,6 +314,7 @@ impl Memory {
                 context,
                 chain: Chain::root(),
                 feeds: BTreeMap::new(),
+                revocations: BTreeSet::new(),
             },
         );
         self.begin(id);
@@ -452,10 +426,12 @@ impl Memory {
             .feeds
             .entry(device)
             .or_default();
+        let author = run.author();
         let Some(run) = run.after(&feed.head()) else {
             return Ok(());
         };
         feed.check_ends(&run)?;
+        feed.author = author.or(feed.author);
         let mut backlink = run.backlink();
         for (seq, item) in (run.start()..).zip(run.items()) {
             let header = Header {
@@ -474,6 +450,7 @@ impl Memory {
         }
         feed.signatures.extend(run.signatures().iter().copied());
         feed.join_after_import();
+        self.note_revocations(id, &run);
         Ok(())
     }
 
@@ -490,7 +467,7 @@ impl Memory {
             expected: head.next,
             found: tail.start(),
         };
-        if head.next == 0 || feed.fork.is_some() {
+        if head.next == 0 || feed.end().is_some() {
             return Err(gap);
         }
         let (from, end) = match held {
@@ -587,31 +564,6 @@ impl Memory {
             );
         }
         result
-    }
-
-    /// Checks and keeps a fork's proof.
-    ///
-    /// # Errors
-    /// What is wrong with the proof.
-    pub fn import_fork(
-        &mut self,
-        id: SpaceId,
-        device: DeviceId,
-        proof: &[u8],
-    ) -> Result<(), Reject> {
-        let facts = self.facts(id, device).unwrap();
-        let space = self.spaces.get_mut(&id).unwrap();
-        let parsed = verify_fork(&space.context, &facts, proof)?;
-        let fork = ForkPoint {
-            seq: parsed.seq,
-            backlink: parsed.backlink,
-        };
-        space
-            .feeds
-            .entry(device)
-            .or_default()
-            .keep_fork(fork, proof.to_vec());
-        Ok(())
     }
 
     /// Checks and keeps a body that was missing.

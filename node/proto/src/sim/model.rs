@@ -258,13 +258,13 @@ impl State {
                     result,
                 }
             }
-            Output::ImportFork {
+            Output::ImportEnd {
                 space,
                 device,
                 proof,
             } => {
                 let result = match self.memory.chain(space) {
-                    Some(_) => self.memory.import_fork(space, device, &proof).err(),
+                    Some(_) => self.memory.import_end(space, device, &proof).err(),
                     None => Some(Reject::NotCommon),
                 };
                 refused(space, device, result)
@@ -437,7 +437,7 @@ impl State {
         let me = self.memory.me.clone();
         let facts = self.memory.facts(space, me.device.id());
         let facts = facts.expect("plain memory is well");
-        if facts.fork.is_some() {
+        if facts.end().is_some() {
             return Changed::Refused("this feed has ended".into());
         }
         let mut entries = Vec::new();

@@ -186,7 +186,7 @@ impl<S: NodeStore> World<S> {
 
     /// A person ends a device whose key was used twice, most often before that shows.
     fn revoke(&mut self, n: usize, space: SpaceId) {
-        if !self.setting.revocations || self.is_double(n) || !self.is_honest(n) {
+        if self.is_double(n) || !self.is_honest(n) {
             return;
         }
         let doubles: Vec<usize> = (0..self.nodes.len())
@@ -209,7 +209,6 @@ impl<S: NodeStore> World<S> {
         let revocation = Revocation::sign(&person.identity, space, device, seq, id);
         self.oracle.revoked.insert(device);
         let body = Body::Revocation(Box::new(revocation)).encode();
-        self.nodes[n].witness = true;
         self.write(n, space, Words::Revocation(body));
     }
 

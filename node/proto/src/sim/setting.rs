@@ -21,8 +21,6 @@ pub struct Setting {
     pub hostile: u64,
     /// Nodes of a thousand that use another's keys.
     pub twins: u64,
-    /// People end devices whose keys were used twice.
-    pub revocations: bool,
     /// Clocks are wrong and jump.
     pub clocks: bool,
     /// Who knows whom; any where it isn't said.
@@ -51,7 +49,6 @@ impl Setting {
             faults: 6,
             hostile: 120,
             twins: 150,
-            revocations: false,
             clocks: true,
             graph: None,
             timetable: None,
@@ -85,9 +82,6 @@ impl Setting {
         let mut size = String::new();
         if self.nodes != Self::small(self.seed).nodes || self.acts == 4 {
             size = format!(" --nodes {nodes} --days {}", self.hours / 24);
-        }
-        if self.revocations {
-            size.push_str(" --revocations");
         }
         format!(
             "cargo run --release -p engine --example sim -- --store {store}{size} --seed {seed}"

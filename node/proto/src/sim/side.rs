@@ -211,7 +211,7 @@ fn job_bytes(job: &Output) -> usize {
     let held = match job {
         Output::Import { run, .. } => run_bytes(run),
         Output::Compare { overlap, .. } => overlap.bytes(),
-        Output::ImportFork { proof, .. } => proof.len(),
+        Output::ImportEnd { proof, .. } => proof.bytes().len(),
         Output::Fill { body, .. } => body.len(),
         Output::Offers { offers, .. } => offers
             .iter()

@@ -38,8 +38,6 @@ pub(super) struct Node<S: NodeStore> {
     pub(super) failing: bool,
     /// The power fails at the next commit.
     pub(super) doomed: bool,
-    /// Its feed carries a revocation, so it must not fork.
-    pub(super) witness: bool,
     /// Doesn't write: what it wrote last may be lost here, and come back from others.
     pub(super) silent: bool,
     /// Nodes that it regards as contacts.
@@ -207,7 +205,6 @@ impl<S: NodeStore> World<S> {
             full: false,
             failing: false,
             doomed: false,
-            witness: false,
             silent: false,
             contacts: BTreeSet::new(),
             backup: None,

@@ -166,6 +166,13 @@ pub(super) fn add(lines: &mut Lines) {
             },
         ),
         (
+            "revocation",
+            Data::Revocation {
+                device,
+                body: b"body",
+            },
+        ),
+        (
             "tail",
             Data::Tail {
                 device,

@@ -97,9 +97,13 @@ pub enum Reject {
     /// A fork proof that proves nothing.
     #[error("the fork proof proves nothing")]
     ForkProof,
-    /// A fork proof for a feed of which nothing is known.
-    #[error("the fork proof is about an unknown feed")]
-    ForkOfUnknownFeed,
+    /// A revocation beside its feed that isn't one, is of another device, or isn't signed by the
+    /// identity that it names.
+    #[error("the revocation is not signed by its identity, or is another device's")]
+    RevocationProof,
+    /// A fork proof or a revocation for a feed of which nothing is known.
+    #[error("the fork proof or the revocation is about an unknown feed")]
+    EndOfUnknownFeed,
     /// A body that wasn't asked for or isn't the one in the header.
     #[error("the body does not belong to entry {seq}")]
     ForeignBody {
@@ -143,7 +147,8 @@ impl Reject {
             Self::BeyondRevocation { .. } => "beyond-revocation",
             Self::OtherBranch { .. } => "other-branch",
             Self::ForkProof => "fork-proof",
-            Self::ForkOfUnknownFeed => "fork-of-unknown-feed",
+            Self::RevocationProof => "revocation-proof",
+            Self::EndOfUnknownFeed => "end-of-unknown-feed",
             Self::ForeignBody { .. } => "foreign-body",
             Self::TooManyFeeds => "too-many-feeds",
             Self::TooManyDevices => "too-many-devices",
@@ -170,12 +175,13 @@ impl Reject {
             | Self::Body { .. }
             | Self::Quote { .. }
             | Self::Revocation { .. }
-            | Self::ForkProof => true,
+            | Self::ForkProof
+            | Self::RevocationProof => true,
             Self::Gap { .. }
             | Self::BeyondFork { .. }
             | Self::BeyondRevocation { .. }
             | Self::OtherBranch { .. }
-            | Self::ForkOfUnknownFeed
+            | Self::EndOfUnknownFeed
             | Self::ForeignBody { .. }
             | Self::TooManyFeeds
             | Self::TooManyDevices

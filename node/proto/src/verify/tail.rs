@@ -207,12 +207,8 @@ pub(super) fn continue_tail(
 }
 
 /// What has an end below or above is fetched from its beginning.
-const fn check_open(facts: &FeedFacts) -> Result<(), Reject> {
-    match (facts.revoked, facts.fork) {
-        (Some(last), _) => Err(Reject::BeyondRevocation { last: last.seq }),
-        (None, Some(fork)) => Err(Reject::BeyondFork { fork: fork.seq }),
-        (None, None) => Ok(()),
-    }
+fn check_open(facts: &FeedFacts) -> Result<(), Reject> {
+    facts.end().map_or(Ok(()), |end| Err(end.beyond()))
 }
 
 type Signatures = Vec<(u64, Signature)>;

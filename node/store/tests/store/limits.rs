@@ -197,9 +197,9 @@ fn a_device_whose_feed_ended_writes_no_more() {
     ));
     // The identity ends the device: what it names is kept.
     let end = revocation(&ana, forum.id(), ana.id(), 0, first.entries[0].id).encode();
-    let space = forum.id();
+    let (space, device) = (forum.id(), ana.id());
     write(&node, move |txn| {
-        Ok(txn.import_revocation(space, &end).unwrap())
+        Ok(txn.import_revocation(space, device, &end).unwrap())
     })
     .unwrap();
     let refused = try_post(&node, &forum, &ana, T0, &thread("Four", "x"));
@@ -238,20 +238,31 @@ fn refusals_change_nothing() {
     let junk = write(&node, move |txn| {
         let device = proto::DeviceId([9; 32]);
         assert!(txn.import_fork(space, device, &[1, 2, 3]).is_err());
-        assert!(txn.import_revocation(space, &[1, 2, 3]).is_err());
+        assert!(txn.import_revocation(space, device, &[1, 2, 3]).is_err());
         assert!(txn.fill(space, device, 0, &[1], Millis(T0)).is_err());
         let thread = Body::Thread {
             title: "x",
             text: "x",
         }
         .encode();
-        assert!(txn.import_revocation(space, &thread).is_err());
+        assert!(txn.import_revocation(space, device, &thread).is_err());
         Ok(())
     });
     junk.unwrap();
     let known = ana.id();
+    // Somebody else's word about her device, and hers about another, end nothing.
+    let foreign = revocation(&ben, space, known, 0, root).encode();
+    let other = revocation(&ana, space, ben.id(), 0, root).encode();
     write(&node, move |txn| {
         assert!(txn.import_fork(space, known, &[1, 2, 3]).is_err());
+        for (body, reject) in [
+            (foreign, Reject::EndOfUnknownFeed),
+            (other, Reject::RevocationProof),
+            (vec![1, 2, 3], Reject::RevocationProof),
+        ] {
+            let refused = txn.import_revocation(space, known, &body);
+            assert!(matches!(refused, Err(store::ImportError::Reject(found)) if found == reject));
+        }
         Ok(())
     })
     .unwrap();

@@ -9,9 +9,9 @@ use proto::{
     body::Body,
     merkle::Prefix,
     space::SpaceKind,
-    verify::{Comparison, Outcome, verify_run},
+    verify::{Comparison, Outcome, Reject, verify_run},
 };
-use store::{Store, Txn};
+use store::{ImportError, Store, Txn};
 
 use crate::support::{
     Device, Place, T0, edit, findings, post, react, reply, revocation, runs, thread, write,
@@ -21,7 +21,7 @@ use crate::support::{
 #[derive(Debug, Clone)]
 enum Message {
     Run(DeviceId, Vec<u8>),
-    Revocation(Vec<u8>),
+    Revocation(DeviceId, Vec<u8>),
 }
 
 /// Everything that people wrote, and their own nodes.
@@ -213,7 +213,7 @@ impl Pen {
         }
         self.history
             .singles
-            .push(Message::Revocation(body.encode()));
+            .push(Message::Revocation(device, body.encode()));
         // A device's own feed can't carry its own end: there it is a statement without an entry.
         if self.history.writers[op.writer].0.id() != device {
             self.write(op.writer, &body);
@@ -249,7 +249,7 @@ fn history(ops: &[Op]) -> History {
         let singles = pen.history.singles.clone();
         write(store, move |txn| {
             for message in &singles {
-                if let Message::Revocation(_) = message {
+                if let Message::Revocation(..) = message {
                     deliver(txn, space, message, T0, Import::EachAlone);
                 }
             }
@@ -275,9 +275,13 @@ enum Import {
 
 fn deliver(txn: &mut Txn<'_>, space: SpaceId, message: &Message, now: u64, how: Import) {
     match message {
-        Message::Revocation(body) => {
+        Message::Revocation(device, body) => {
             txn.settle().unwrap();
-            txn.import_revocation(space, body).unwrap();
+            match txn.import_revocation(space, *device, body) {
+                // Without the entry that carries it, it is believed of a known feed only.
+                Ok(_) | Err(ImportError::Reject(Reject::EndOfUnknownFeed)) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
         Message::Run(device, run) => {
             // After a fork a meeting asks again from where the feed was cut.
@@ -329,7 +333,7 @@ fn learn(history: &History, seed: u64, how: Import) -> Store {
     // Seed 0 keeps the order in which they were written.
     messages.sort_by_cached_key(|message| match message {
         _ if seed == 0 => [0; 32],
-        Message::Run(_, bytes) | Message::Revocation(bytes) => {
+        Message::Run(_, bytes) | Message::Revocation(_, bytes) => {
             let mut hasher = blake3::Hasher::new();
             hasher.update(&seed.to_be_bytes()).update(bytes);
             *hasher.finalize().as_bytes()

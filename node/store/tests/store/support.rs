@@ -386,7 +386,8 @@ pub fn pull(to: &Store, from: &Store, space: SpaceId, now: u64) {
             }
         }
         if let Some(body) = snapshot.revocation(space, device).unwrap() {
-            let _ = settle(write(to, move |txn| Ok(txn.import_revocation(space, &body))).unwrap());
+            let import = move |txn: &mut Txn<'_>| Ok(txn.import_revocation(space, device, &body));
+            let _ = settle(write(to, import).unwrap());
         }
     }
 }

@@ -288,7 +288,7 @@ fn a_fork_or_a_revocation_ends_what_is_above_a_gap() {
         .top;
     let revocation = crate::support::revocation(&world.ben, space, ben, 400, id).encode();
     let refused = write(&node, move |txn| {
-        Ok(txn.import_revocation(space, &revocation))
+        Ok(txn.import_revocation(space, ben, &revocation))
     })
     .unwrap();
     settle(refused).unwrap();

@@ -165,7 +165,7 @@ impl World {
         };
         let end = revocation(&device, space, device.id(), last.base - 1, last.top).encode();
         self.step(|txn| {
-            drop(txn.import_revocation(space, &end));
+            drop(txn.import_revocation(space, device.id(), &end));
             Ok(())
         });
     }

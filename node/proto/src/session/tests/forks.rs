@@ -1,6 +1,11 @@
-//! Forks and holes: all end alike, whoever learnt what first.
+//! Forks, revocations and holes: all end alike, whoever learnt what first.
 
 use super::*;
+use crate::{
+    body::{Genesis, Revocation},
+    frame::Data,
+    ids::EntryId,
+};
 
 #[test]
 fn a_fork_ends_alike_on_both_sides_and_its_proof_is_passed_on() {
@@ -154,7 +159,7 @@ fn a_proof_counts_before_it_is_stored() {
     }
     assert!(
         late.iter()
-            .any(|work| matches!(work, Output::ImportFork { .. }))
+            .any(|work| matches!(work, Output::ImportEnd { .. }))
     );
     for work in late {
         other.store(work);
@@ -249,4 +254,145 @@ proptest! {
             prop_assert_eq!(person.contents(space), people[0].contents(space));
         }
     }
+}
+
+fn end_of(person: &Person, store: &Memory, space: SpaceId, seq: u64) -> EndProof {
+    let device = person.device.id();
+    let (_, id, _) = store
+        .contents(space)
+        .into_iter()
+        .filter(|(feed, ..)| *feed == device)
+        .nth(seq as usize)
+        .unwrap();
+    let revocation = Revocation::sign(&person.identity, space, device, seq, id);
+    EndProof::Revocation(Body::Revocation(Box::new(revocation)).encode())
+}
+
+/// The entry that carried a revocation may be gone, cut by another end: it travels beside it.
+#[test]
+fn a_revocation_reaches_who_holds_nothing_part_or_all_of_the_feed() {
+    for held in [None, Some(4), Some(9)] {
+        let (mut one, mut other, space) = pair((1, 1));
+        let cem = Person::new(3);
+        let device = cem.device.id();
+        let mut third = Memory::new(cem.clone());
+        third.join_forum(&one, space);
+        third.write(space, 8);
+        one.copy_feed(&third, space, device);
+        if let Some(held) = held {
+            other.copy_feed(&third, space, device);
+            other.cut(space, device, held);
+        }
+        one.import_end(space, device, &end_of(&cem, &third, space, 5))
+            .unwrap();
+        let (one, other) = meet(one, other, &BTreeSet::new(), (1, 0));
+        let frontier = one.store.frontier(space, device).unwrap();
+        assert_eq!(
+            frontier.map(|own| (own.base, own.revoked)),
+            Some((6, Some(5)))
+        );
+        assert_eq!(other.store.frontier(space, device).unwrap(), frontier);
+        assert_eq!(one.store.contents(space), other.store.contents(space));
+        assert!(one.rejected.is_empty() && other.rejected.is_empty());
+    }
+}
+
+/// One follows the other branch, or cut the feed at a fork, at its very beginning too.
+#[test]
+fn a_revocation_beats_a_fork_on_both_sides() {
+    for shared in [0, 5] {
+        let (mut one, mut other, space) = pair((1, 1));
+        let cem = Person::new(3);
+        let device = cem.device.id();
+        let mut third = Memory::new(cem.clone());
+        third.join_forum(&one, space);
+        third.write(space, shared);
+        let mut liar = third.clone();
+        if shared == 0 {
+            liar = Memory::new(cem.clone());
+            liar.join_forum(&one, space);
+            liar.cut(space, device, 0);
+            let genesis = Genesis {
+                certificate: cem.certificate.clone(),
+                name: "Somebody",
+                chain: liar.chain(space).unwrap().clone(),
+            };
+            liar.write_body(space, &Body::Genesis(Box::new(genesis)));
+        }
+        third.write_as(space, 3, "truth");
+        liar.write_as(space, 4, "lie");
+        one.copy_feed(&third, space, device);
+        other.copy_feed(&liar, space, device);
+        // The other learns of the fork first.
+        let mut elsewhere = Memory::new(Person::new(5));
+        elsewhere.join_forum(&one, space);
+        elsewhere.copy_feed(&third, space, device);
+        let (_, taught) = meet(elsewhere, other, &BTreeSet::new(), (1, 0));
+        let frontier = taught.store.frontier(space, device).unwrap().unwrap();
+        assert_eq!(
+            frontier.fork,
+            Some(if shared == 0 { 0 } else { shared + 1 })
+        );
+        let end = end_of(&cem, &third, space, shared + 3);
+        one.import_end(space, device, &end).unwrap();
+        let (one, other) = meet(one, taught.store, &BTreeSet::new(), (1, 0));
+        let frontier = one.store.frontier(space, device).unwrap().unwrap();
+        assert_eq!(frontier.revoked, Some(shared + 3));
+        assert_eq!(frontier.base, shared + 4);
+        assert_eq!(other.store.frontier(space, device).unwrap(), Some(frontier));
+        assert_eq!(one.store.contents(space), other.store.contents(space));
+    }
+}
+
+/// Two people say different last words about one device: the lower counts.
+#[test]
+fn of_two_revocations_the_lower_counts_everywhere() {
+    let (mut one, mut other, space) = pair((1, 1));
+    let cem = Person::new(3);
+    let device = cem.device.id();
+    let mut third = Memory::new(cem.clone());
+    third.join_forum(&one, space);
+    third.write(space, 8);
+    for (node, seq) in [(&mut one, 6), (&mut other, 3)] {
+        node.copy_feed(&third, space, device);
+        node.import_end(space, device, &end_of(&cem, &third, space, seq))
+            .unwrap();
+    }
+    let (one, other) = meet(one, other, &BTreeSet::new(), (1, 0));
+    let frontier = one.store.frontier(space, device).unwrap();
+    assert_eq!(frontier.map(|own| own.revoked), Some(Some(3)));
+    assert_eq!(other.store.frontier(space, device).unwrap(), frontier);
+}
+
+/// What anybody else says of a device ends nothing, and a session with such a peer ends.
+#[test]
+fn a_foreign_revocation_ends_nothing() {
+    let (one, other, space) = pair((5, 5));
+    let (mut one, _) = meet(one, other, &BTreeSet::new(), (1, 0));
+    let device = one.store.me.device.id();
+    let channel = *one.session.by_space.get(&space).unwrap();
+    let stranger = Person::new(9);
+    let revocation = Revocation::sign(&stranger.identity, space, device, 0, EntryId([7; 32]));
+    let other_space = SpaceId([9; 32]);
+    let mine = one.store.me.clone();
+    let elsewhere = Revocation::sign(&mine.identity, other_space, device, 0, EntryId([7; 32]));
+    for revocation in [revocation, elsewhere] {
+        let body = Body::Revocation(Box::new(revocation)).encode();
+        let frame = Data::Revocation {
+            device,
+            body: &body,
+        }
+        .encode();
+        let lane = Lane::Space(channel);
+        one.session
+            .handle_frame(lane, &frame, NOW, &one.store)
+            .unwrap();
+    }
+    one.drive();
+    assert_eq!(
+        one.rejected,
+        [Reject::EndOfUnknownFeed, Reject::RevocationProof]
+    );
+    let frontier = one.store.frontier(space, device).unwrap().unwrap();
+    assert_eq!((frontier.base, frontier.revoked), (6, None));
 }

@@ -5,7 +5,7 @@ use crate::{
     frame::{BODIES_MAX, Data, FRONTIERS_MAX},
     merkle::FANOUT,
     run::Run,
-    verify::{Comparison, ForkPoint},
+    verify::Comparison,
 };
 
 /// A side that met somebody in a space with many feeds, and whose peer is under our control.
@@ -309,10 +309,10 @@ fn a_proof_is_stored_once_and_told_once() {
     let mut holder = one.store.clone();
     holder.copy_feed(&author, space, device);
     let (holder, _) = meet(holder, third, &BTreeSet::new(), (1, 0));
-    let proof = holder.store.fork_proof(space, device).unwrap().unwrap();
+    let proof = holder.store.end_proof(space, device).unwrap().unwrap();
     let frame = Data::Fork {
         device,
-        proof: &proof,
+        proof: proof.bytes(),
     }
     .encode();
     let lane = Lane::Space(channel);
@@ -321,17 +321,10 @@ fn a_proof_is_stored_once_and_told_once() {
     }
     let work = one.unstored();
     assert_eq!(work.len(), 1);
-    let expected = Some(&ForkPoint {
-        seq: 1,
-        backlink: holder
-            .store
-            .facts(space, device)
-            .unwrap()
-            .fork
-            .unwrap()
-            .backlink,
-    });
-    assert_eq!(one.session.channels[&channel].proofs.get(&device), expected);
+    let end = holder.store.facts(space, device).unwrap().end().unwrap();
+    assert_eq!(end.limit(), 1);
+    let known = one.session.channels[&channel].ends.get(&device);
+    assert_eq!(known, Some(&end));
     for output in work {
         one.store(output);
     }

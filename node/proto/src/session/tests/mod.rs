@@ -125,7 +125,7 @@ impl Side {
                 let device = tail.device();
                 (space, device, 0, store.import_tail(space, tail).err())
             }
-            Output::ImportFork {
+            Output::ImportEnd {
                 space,
                 device,
                 proof,
@@ -133,7 +133,7 @@ impl Side {
                 space,
                 device,
                 0,
-                store.import_fork(space, device, &proof).err(),
+                store.import_end(space, device, &proof).err(),
             ),
             Output::Fill {
                 space,

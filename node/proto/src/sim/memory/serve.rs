@@ -1,6 +1,7 @@
 //! What a session reads of a [`Memory`].
 
 use super::*;
+use crate::{session::EndProof, verify::End};
 
 impl SpaceStore for Memory {
     type Error = ();
@@ -57,13 +58,20 @@ impl SpaceStore for Memory {
     fn facts(&self, space: SpaceId, device: DeviceId) -> Result<FeedFacts, ()> {
         let feed = self.feed(space, device);
         let head = feed.map_or(Head::EMPTY, Feed::head);
-        let fork = feed.and_then(|feed| feed.fork.as_ref().map(|(fork, _)| *fork));
+        let end = feed.and_then(Feed::end);
         Ok(FeedFacts {
             device,
+            author: feed.and_then(|feed| feed.author),
             head,
             tail: feed.and_then(Feed::tail_facts),
-            fork,
-            revoked: None,
+            fork: match end {
+                Some(End::Fork(fork)) => Some(fork),
+                _ => None,
+            },
+            revoked: match end {
+                Some(End::Revoked(last)) => Some(last),
+                _ => None,
+            },
         })
     }
 
@@ -98,7 +106,7 @@ impl SpaceStore for Memory {
         (from, end): (u64, Option<u64>),
         bytes_max: usize,
     ) -> Result<Option<ServedTail>, ()> {
-        let Some(feed) = self.feed(space, device).filter(|feed| feed.fork.is_none()) else {
+        let Some(feed) = self.feed(space, device).filter(|feed| feed.end().is_none()) else {
             return Ok(None);
         };
         let frontier = feed.frontier(device);
@@ -139,10 +147,8 @@ impl SpaceStore for Memory {
         }))
     }
 
-    fn fork_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<Vec<u8>>, ()> {
-        Ok(self
-            .feed(space, device)
-            .and_then(|feed| feed.fork.as_ref().map(|(_, proof)| proof.clone())))
+    fn end_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<EndProof>, ()> {
+        Ok(self.feed(space, device).and_then(Feed::end_proof))
     }
 
     fn body(&self, space: SpaceId, device: DeviceId, seq: u64) -> Result<Option<Vec<u8>>, ()> {

@@ -151,11 +151,31 @@ fn bodies(feed: &Feed) -> Vec<(&'static str, Reject)> {
     };
     let (_, header, body) = &feed.entries[2];
     let filled = verify_body(&feed.space, header, b"something else");
+    let here = Revocation::sign(&identity, feed.space.id, device.id(), 1, EntryId([1; 32]));
+    let here = Body::Revocation(Box::new(here)).encode();
+    let end_refused = |body: &[u8]| {
+        let facts = FeedFacts {
+            author: Some(person(7).0.id()),
+            ..feed.facts(2)
+        };
+        verify_revocation(feed.space.id, &facts, body).unwrap_err()
+    };
+    let known = FeedFacts {
+        author: Some(identity.id()),
+        ..feed.facts(2)
+    };
+    assert!(verify_revocation(feed.space.id, &known, &here).is_ok());
     assert_eq!(verify_body(&feed.space, header, body), Ok(()));
     vec![
         ("bytes that are no body", refused(b"\xff")),
         ("an article signed otherwise", refused(&article.encode())),
         ("another space's revocation", refused(&revocation.encode())),
+        (
+            "another space's revocation beside its feed",
+            end_refused(&revocation.encode()),
+        ),
+        ("what is no revocation", end_refused(body)),
+        ("a revocation by another identity", end_refused(&here)),
         ("another body in a hole", filled.unwrap_err()),
     ]
 }
@@ -184,13 +204,14 @@ fn made_here(reject: &Reject) -> Option<&'static str> {
         | Reject::BeyondRevocation { .. }
         | Reject::OtherBranch { .. }
         | Reject::ForkProof
-        | Reject::ForkOfUnknownFeed
+        | Reject::RevocationProof
+        | Reject::EndOfUnknownFeed
         | Reject::ForeignBody { .. } => Some(reject.name()),
     }
 }
 
 /// Names of all that [`made_here`] names: one that is added there is added here, and needs a case.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "layout",
     "gap",
     "unsigned",
@@ -209,7 +230,8 @@ const NAMES: [&str; 20] = [
     "beyond-revocation",
     "other-branch",
     "fork-proof",
-    "fork-of-unknown-feed",
+    "revocation-proof",
+    "end-of-unknown-feed",
     "foreign-body",
 ];
 
