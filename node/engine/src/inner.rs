@@ -442,15 +442,14 @@ pub(crate) fn audience_of(
         return Ok(None);
     };
     let mut clearances = Vec::new();
-    for space in snapshot.spaces()? {
-        let facts = space.facts(own);
-        let excluded = snapshot.is_excluded(space.id, id)?;
+    let exclusions = snapshot.exclusions()?;
+    for space in snapshot.space_facts(own)? {
         let facts_of = ContactFacts {
             identity: id,
             ready: true,
-            excluded,
+            excluded: exclusions.contains(&(space.id, id)),
         };
-        clearances.extend(clear(&facts, &facts_of).map(|clearance| (clearance, space.kind)));
+        clearances.extend(clear(&space, &facts_of).map(|clearance| (clearance, space.kind)));
     }
     let offers = records::unseen_offers_to(snapshot, id, contact.acked_rev)?;
     Ok(Some(Audience {

@@ -134,7 +134,7 @@ impl NodeStore for RealStore {
     }
 
     fn spaces(&self) -> Result<Vec<(SpaceId, SpaceKind)>, Error> {
-        let spaces = self.store().read()?.spaces()?;
+        let spaces = self.store().read()?.space_facts(self.own())?;
         Ok(spaces.iter().map(|space| (space.id, space.kind)).collect())
     }
 

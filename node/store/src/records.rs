@@ -6,6 +6,8 @@
 mod offers;
 mod people;
 
+use std::collections::BTreeSet;
+
 use proto::{
     EndpointId, IdentityId, Millis, SpaceId,
     admission::Certificate,
@@ -197,16 +199,16 @@ impl<S: Source> View<S> {
         })
     }
 
-    /// Whether we keep a space from a contact.
+    /// Spaces that we keep from contacts, with each of these.
     ///
     /// # Errors
     /// The database's.
-    pub fn is_excluded(&self, space: SpaceId, contact: IdentityId) -> Result<bool> {
-        let key = Key::new().bytes(&space.0).bytes(&contact.0);
-        Ok(self
-            .0
-            .with(Table::Exclusions, key.as_slice(), |_| ())?
-            .is_some())
+    pub fn exclusions(&self) -> Result<BTreeSet<(SpaceId, IdentityId)>> {
+        let rows = self.collect(Table::Exclusions, Key::new())?;
+        let pairs = rows.iter();
+        Ok(pairs
+            .map(|(key, _)| (SpaceId(id_at(key, 0)), IdentityId(id_at(key, 32))))
+            .collect())
     }
 
     /// Contacts from whom we keep a space.

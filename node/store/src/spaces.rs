@@ -65,18 +65,38 @@ impl Space {
     /// owner of an own space, else the creator.
     #[must_use]
     pub fn facts(&self, own: IdentityId) -> SpaceFacts {
-        let counterpart = match (&self.descriptor, self.pair) {
-            (Some(descriptor), _) => descriptor.creator,
-            (None, Some([one, other])) if one == own => other,
-            (None, Some([one, _])) => one,
-            (None, None) => own,
-        };
-        SpaceFacts {
-            id: self.id,
-            kind: self.kind,
-            counterpart,
-        }
+        let creator = self.descriptor.as_ref().map(|known| known.creator);
+        facts_of_space((self.id, self.kind), creator, self.pair, own)
     }
+}
+
+fn facts_of_space(
+    (id, kind): (SpaceId, SpaceKind),
+    creator: Option<IdentityId>,
+    pair: Option<[IdentityId; 2]>,
+    own: IdentityId,
+) -> SpaceFacts {
+    let counterpart = match (creator, pair) {
+        (Some(creator), _) => creator,
+        (None, Some([one, other])) if one == own => other,
+        (None, Some([one, _])) => one,
+        (None, None) => own,
+    };
+    SpaceFacts {
+        id,
+        kind,
+        counterpart,
+    }
+}
+
+fn descriptor_of(row: &SpaceRow) -> Result<Option<Descriptor>> {
+    let corrupt = |_| Error::Corrupt {
+        table: Table::Spaces.name(),
+    };
+    let bytes = row.descriptor.as_deref();
+    bytes
+        .map(|bytes| Descriptor::decode(bytes).map_err(corrupt))
+        .transpose()
 }
 
 /// Somebody who may write in a space and did.
@@ -135,18 +155,39 @@ impl<S: Source> View<S> {
     /// # Errors
     /// The database's.
     pub fn spaces(&self) -> Result<Vec<Space>> {
+        let held = self.held_spaces()?.into_iter();
+        held.map(|(number, row)| self.show_space(number, row))
+            .collect()
+    }
+
+    /// All spaces that are held, as far as the audience rule needs them: what only pages show isn't
+    /// read.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn space_facts(&self, own: IdentityId) -> Result<Vec<SpaceFacts>> {
+        let held = self.held_spaces()?.into_iter();
+        held.map(|(_, row)| {
+            let creator = descriptor_of(&row)?.map(|known| known.creator);
+            let space = (row.id, row.kind);
+            Ok(facts_of_space(space, creator, row.pair, own))
+        })
+        .collect()
+    }
+
+    fn held_spaces(&self) -> Result<Vec<(u32, SpaceRow)>> {
         let range = Prefixed::new(Key::new());
-        let mut spaces = Vec::new();
+        let mut held = Vec::new();
         for row in self.0.rows(Table::Spaces, range.bounds())? {
             let (key, value) = row?;
             let number = u32_at(key.value(), 0);
             // One that is being left has lost its number.
             let row: SpaceRow = decoded(&value)?;
             if self.space_number(row.id)? == Some(number) {
-                spaces.push(self.show_space(number, row)?);
+                held.push((number, row));
             }
         }
-        Ok(spaces)
+        Ok(held)
     }
 
     /// One space; `None` where it isn't held.
@@ -162,9 +203,6 @@ impl<S: Source> View<S> {
     }
 
     fn show_space(&self, number: u32, row: SpaceRow) -> Result<Space> {
-        let corrupt = |_| Error::Corrupt {
-            table: Table::Spaces.name(),
-        };
         let activity = Prefixed::new(Key::new().u32(number));
         let newest = self
             .0
@@ -174,10 +212,7 @@ impl<S: Source> View<S> {
         Ok(Space {
             id: row.id,
             kind: row.kind,
-            descriptor: row
-                .descriptor
-                .map(|bytes| Descriptor::decode(&bytes).map_err(corrupt))
-                .transpose()?,
+            descriptor: descriptor_of(&row)?,
             pair: row.pair,
             joined: row.joined,
             counts: self.counts_row(number)?,
