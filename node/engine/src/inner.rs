@@ -38,11 +38,12 @@ use crate::{
 /// Errors of contacts that are remembered for their pages.
 const ERRORS_MAX: usize = 1_000;
 
-/// Bytes that wait for the disk over all meetings, and a frame for each: half a second of a slow
-/// disk. It is the disk that makes room again, so nobody can keep it.
-const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Frontiers of peers that are remembered over all meetings: one space of the largest size and
-/// some. Above it the meeting with the most of them ends.
+/// Bytes that wait for the disk over all meetings, and a frame for each: a quarter of a second of a
+/// slow disk, and as much as two meetings at full speed have. It is the disk that makes room again,
+/// so nobody can keep it.
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Frontiers of peers that are remembered over all meetings, some 250 bytes each: one space of the
+/// largest size and some. Above it the meeting with the most of them ends.
 const CLAIMS_MAX: usize = proto::session::THEIRS_MAX + 32 * 1024;
 
 /// Everything that the tasks of a node share. No lock is held over an await.

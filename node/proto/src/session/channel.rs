@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{BODY_QUEUE_MAX, GRACE_FEEDS_MAX, STALL_MS, serve::Downwards, tail::Tails};
+use super::{
+    BODY_QUEUE_MAX, GRACE_FEEDS_MAX, STALL_MS, claims::Claims, serve::Downwards, tail::Tails,
+};
 use crate::{
     audience::Clearance,
     entry::Head,
     frame::BODIES_MAX,
-    frontier::Frontier,
     ids::{DeviceId, IdentityId, SpaceId},
     merkle::Prefix,
     space::SpaceKind,
@@ -152,7 +153,7 @@ pub(super) struct Channel {
     pub(super) clearance: Clearance,
     pub(super) kind: SpaceKind,
     /// What the peer said to hold; bounded by [`super::THEIRS_MAX`].
-    pub(super) theirs: BTreeMap<DeviceId, Frontier>,
+    pub(super) theirs: Claims,
     /// How much the peer said to hold of our own feed.
     held: u64,
 
@@ -202,7 +203,7 @@ impl Channel {
         Self {
             clearance,
             kind,
-            theirs: BTreeMap::new(),
+            theirs: Claims::default(),
             held: 0,
             wants: Wants::default(),
             in_flight: BTreeMap::new(),
@@ -359,7 +360,7 @@ impl Channel {
 
     /// Bytes of memory, near enough: what stands in its sets.
     pub(super) fn size(&self) -> usize {
-        let feeds = self.theirs.len() * (MAP_NODE + size_of::<(DeviceId, Frontier)>())
+        let feeds = self.theirs.size()
             + self.wants.feeds.len() * (MAP_NODE + size_of::<(DeviceId, Wanted)>())
             + self.in_flight.len() * (MAP_NODE + size_of::<(DeviceId, InFlight)>())
             + self.ends.len() * (MAP_NODE + size_of::<(DeviceId, End)>())

@@ -18,6 +18,7 @@
 //! frontiers announce what is new. `docs/PROTOCOL.md` is the normative text.
 
 mod channel;
+mod claims;
 mod ends;
 pub(crate) mod key;
 mod plan;
@@ -493,10 +494,14 @@ impl Session {
         self.pending.bytes()
     }
 
-    /// Frontiers of the peer that are remembered, at most [`THEIRS_MAX`]; each takes a few hundred bytes.
+    /// Frontiers of the peer that are remembered, unusual ones twice: at most [`THEIRS_MAX`].
+    /// Each takes some 250 bytes with what it leads to.
     #[must_use]
     pub fn claims(&self) -> usize {
-        self.channels.values().map(|state| state.theirs.len()).sum()
+        self.channels
+            .values()
+            .map(|state| state.theirs.count())
+            .sum()
     }
 
     /// How far the meeting is.
@@ -529,8 +534,7 @@ impl Session {
             + self.pending.size()
     }
 
-    /// The space of a channel, for the simulator's checks.
-    #[cfg(any(test, feature = "sim"))]
+    /// The space of a channel; `None` where the channel isn't open.
     #[must_use]
     pub fn space_of(&self, channel: u32) -> Option<SpaceId> {
         self.channels.get(&channel).map(Channel::space)

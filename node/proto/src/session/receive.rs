@@ -189,7 +189,11 @@ impl Session {
         now: Millis,
         store: &S,
     ) -> Result<(), Fatal<S::Error>> {
-        let known: usize = self.channels.values().map(|state| state.theirs.len()).sum();
+        let known: usize = self
+            .channels
+            .values()
+            .map(|state| state.theirs.count())
+            .sum();
         let mut room = THEIRS_MAX.saturating_sub(known);
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
@@ -198,18 +202,16 @@ impl Session {
         let mut devices = Vec::new();
         for frontier in frontiers {
             let device = frontier.device;
-            let before = state.theirs.get(&device).copied();
-            if before.is_none() {
-                let Some(less) = room.checked_sub(1) else {
-                    continue;
-                };
-                room = less;
-            }
+            let before = state.theirs.get(&device);
+            let Some(less) = room.checked_sub(state.theirs.growth(frontier)) else {
+                continue;
+            };
+            room = less;
             devices.push(device);
             if before == Some(*frontier) {
                 continue;
             }
-            state.theirs.insert(device, *frontier);
+            state.theirs.insert(frontier);
             state.fruitless.remove(&device);
             let own = store.frontier(space, device).map_err(Fatal::Store)?;
             let own = own.unwrap_or_else(|| Frontier::empty(device));
@@ -242,7 +244,7 @@ impl Session {
         };
         let takes = self.fetch.takes(state.kind);
         for device in devices {
-            let Some(theirs) = state.theirs.get(device).copied() else {
+            let Some(theirs) = state.theirs.get(device) else {
                 continue;
             };
             let own = store

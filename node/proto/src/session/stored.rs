@@ -208,7 +208,7 @@ impl Session {
         let known: Vec<(u32, Vec<DeviceId>)> = self
             .channels
             .iter()
-            .map(|(channel, state)| (*channel, state.theirs.keys().copied().collect()))
+            .map(|(channel, state)| (*channel, state.theirs.devices().copied().collect()))
             .collect();
         for (channel, devices) in known {
             self.evaluate(channel, &devices, now, store, false)?;

@@ -98,7 +98,7 @@ impl Channel {
             let Some(own) = store.frontier(self.space(), device)? else {
                 continue;
             };
-            if let Some(theirs) = self.theirs.get(&device).copied() {
+            if let Some(theirs) = self.theirs.get(&device) {
                 self.tell_end(&own, &theirs, store)?;
             }
             frontiers.push(own);
@@ -121,7 +121,7 @@ impl Channel {
             }
             let differ = listed
                 .into_iter()
-                .filter(|own| self.theirs.get(&own.device) != Some(own));
+                .filter(|own| self.theirs.get(&own.device) != Some(*own));
             let frontiers: Vec<Frontier> = differ.collect();
             if !frontiers.is_empty() {
                 return Ok(Some(Control::Frontiers { channel, frontiers }));

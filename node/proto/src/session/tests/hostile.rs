@@ -199,7 +199,12 @@ fn claims_are_remembered_up_to_a_bound() {
         one.hear(&Control::Frontiers { channel, frontiers })
             .unwrap();
     }
-    let remembered: usize = one.session.channels.values().map(|c| c.theirs.len()).sum();
+    let remembered: usize = one
+        .session
+        .channels
+        .values()
+        .map(|c| c.theirs.count())
+        .sum();
     assert_eq!(remembered, THEIRS_MAX);
 }
 
