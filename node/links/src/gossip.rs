@@ -15,13 +15,14 @@
 mod inbox;
 mod keeper;
 mod pairs;
+mod rate;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use iroh_gossip::{Gossip, TopicId, api::GossipSender, proto::HyparviewConfig};
 use proto::EndpointId;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
 use self::inbox::Inbox;
@@ -35,6 +36,14 @@ const MESSAGE_BYTES_MAX: usize = 4096;
 pub const GOSSIP_PAYLOAD_BYTES_MAX: usize = 4000;
 /// Hints that wait to be taken. Beyond it they are dropped, and the holder is told.
 pub const PAIR_HINTS_MAX: usize = 256;
+/// Bytes of hints that wait to be taken, and one hint more: some hundred posts.
+const PAIR_HINTS_BYTES_MAX: usize = 64 * 1024;
+/// Hints that this side sends a second, and at once after a quiet second. What is above is dropped:
+/// where so much is written the session tells of many entries together.
+const SENT_PER_S_MAX: u32 = 200;
+/// Hints that a peer may send a second, with those that it may send at once: several times what an
+/// honest one does. Gossip has no brake, so above it the pair's gossip ends; the session goes on.
+const RECEIVED_PER_S_MAX: u32 = 4 * SENT_PER_S_MAX;
 /// How long a hint waits for room on the way out before it is given up: the session carries what
 /// it told of.
 const SEND_WAIT: Duration = Duration::from_millis(250);
@@ -79,6 +88,9 @@ pub enum PairError {
     /// The peer is not there.
     #[error("the peer is not reachable by gossip now")]
     Down,
+    /// Too many were sent just now.
+    #[error("more than {SENT_PER_S_MAX} hints were sent within a second")]
+    TooMany,
     /// The peer takes nothing, so the hint was given up.
     #[error("the peer takes no hints at the moment")]
     Stalled,
@@ -231,6 +243,9 @@ impl PairSender {
         }
         if !self.is_up() {
             return Err(PairError::Down);
+        }
+        if !self.inbox.may_send(Instant::now()) {
+            return Err(PairError::TooMany);
         }
         match timeout(SEND_WAIT, self.topic.broadcast_neighbors(hint)).await {
             Ok(Ok(())) => Ok(()),

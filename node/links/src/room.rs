@@ -2,7 +2,8 @@
 //!
 //! Each meeting has bounds of its own, but a contact can have many devices, and a device several
 //! connections. So what frames take, from being announced or queued until they are taken or
-//! handed to QUIC, is also counted here over all meetings. Above [`SHORT_BYTES`] each meeting gets
+//! handed to QUIC, is also counted here over all meetings, and what QUIC holds for those who take
+//! nothing. Above [`SHORT_BYTES`] each meeting gets
 //! by with one frame on its way out. Above [`ROOM_BYTES_MAX`] the connection ends on which nothing
 //! moved for the longest time: it can come back, and who reads and sends keeps their place. What a
 //! frame is, and who is at the other end, isn't known here.
@@ -14,6 +15,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use iroh::endpoint::{VarInt, WeakConnectionHandle};
@@ -21,20 +23,26 @@ use tokio::time::Instant;
 
 use crate::{CloseCode, Connection};
 
-/// Bytes from which on meetings queue less: some ten meetings at full speed.
-pub(crate) const SHORT_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes from which on meetings queue less: some eight meetings at full speed.
+pub(crate) const SHORT_BYTES: usize = 24 * 1024 * 1024;
 /// Bytes that meetings may hold; connections are ended above it. With what QUIC holds of 200
 /// connections and the rest of a node it stays below 256 MB: `docs/THREATS.md` has the sum.
-pub(crate) const ROOM_BYTES_MAX: usize = 48 * 1024 * 1024;
+pub(crate) const ROOM_BYTES_MAX: usize = 40 * 1024 * 1024;
+/// Bytes that a connection's sender holds until they are acknowledged. At a round trip of 100 ms
+/// this carries 26 Mbit/s. Whose writes don't go on is charged for it.
+pub(crate) const SEND_WINDOW_BYTES: usize = 320 * 1024;
 /// Who holds no more than this isn't ended for it: there is nothing to gain.
 const SMALL_BYTES: usize = 64 * 1024;
 /// Bytes of lanes that a meeting receives before it may get a large window: more than live
 /// entries bring, less than a second of any catch-up that a window could slow down.
 const LARGE_AFTER_BYTES: usize = 256 * 1024;
 /// Meetings with a large window at once. They keep it, because what a peer has sent can't be
-/// given back. Others go on with the small one, a little slower over long distances.
+/// given back; one on which no entries came for [`LARGE_IDLE`] ends where another needs its place.
+/// Others go on with the small one, slower over long distances.
 pub(crate) const LARGE_WINDOWS_MAX: usize = 8;
-/// Bytes of a large window: at a round trip of 40 ms this carries 13 MB/s.
+/// A catch-up over the slowest link brings something within this time.
+const LARGE_IDLE: Duration = Duration::from_secs(60);
+/// Bytes of a large window: at a round trip of 100 ms this carries 42 Mbit/s.
 pub(crate) const LARGE_WINDOW_BYTES: u32 = 512 * 1024;
 
 /// A node's room; clones share it.
@@ -53,7 +61,8 @@ struct Entry {
     held: usize,
     /// When a frame was last taken from it or handed on.
     moved: Instant,
-    large: bool,
+    /// Has a large window, and when entries came last.
+    large: Option<Instant>,
     conn: Option<WeakConnectionHandle>,
 }
 
@@ -87,7 +96,7 @@ impl Room {
         let entry = Entry {
             held: 0,
             moved: Instant::now(),
-            large: false,
+            large: None,
             conn,
         };
         state.accounts.insert(id, entry);
@@ -130,10 +139,19 @@ impl State {
         ended
     }
 
+    /// The account with a large window that needed it longest ago, if that is long ago.
+    fn idle_large(&self, now: Instant) -> Option<u64> {
+        let large = self.accounts.iter();
+        let (at, id) = large
+            .filter_map(|(id, entry)| Some((entry.large?, *id)))
+            .min()?;
+        (now.saturating_duration_since(at) >= LARGE_IDLE).then_some(id)
+    }
+
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.accounts.remove(&id)?;
         self.held -= entry.held;
-        self.large -= usize::from(entry.large);
+        self.large -= usize::from(entry.large.is_some());
         Some(entry)
     }
 }
@@ -152,12 +170,8 @@ impl Account {
             }
             state.make_room()
         };
-        for conn in ended
-            .iter()
-            .filter_map(|entry| entry.conn.as_ref()?.upgrade())
-        {
-            tracing::debug!("a meeting ended: memory is short and nothing moved on it");
-            conn.close(CloseCode::Busy.varint(), b"");
+        for entry in ended {
+            entry.end();
         }
         Held {
             account: self.clone(),
@@ -173,24 +187,52 @@ impl Account {
     /// Bytes of lanes came: a meeting that receives much gets a large window if there is one left.
     pub(crate) fn received(&self, bytes: usize, conn: &Connection) {
         let before = self.received.fetch_add(bytes, Ordering::Relaxed);
-        let crosses = before < LARGE_AFTER_BYTES && before + bytes >= LARGE_AFTER_BYTES;
-        if crosses && self.take_large() {
+        let steps = |bytes: usize| bytes / LARGE_AFTER_BYTES;
+        // Asked for again from time to time, and to show that entries come.
+        if steps(before) != steps(before.wrapping_add(bytes)) && self.take_large() {
             conn.raw()
                 .set_receive_window(VarInt::from_u32(LARGE_WINDOW_BYTES));
         }
     }
 
+    /// Whether this meeting gets a large window now that it hadn't before.
     fn take_large(&self) -> bool {
-        let mut state = self.room.lock();
-        if state.large >= LARGE_WINDOWS_MAX {
-            return false;
-        }
-        let Some(entry) = state.accounts.get_mut(&self.id) else {
-            return false;
+        let ended = {
+            let mut state = self.room.lock();
+            let now = Instant::now();
+            let Some(entry) = state.accounts.get_mut(&self.id) else {
+                return false;
+            };
+            if entry.large.is_some() {
+                entry.large = Some(now);
+                return false;
+            }
+            let ended = if state.large < LARGE_WINDOWS_MAX {
+                None
+            } else if let Some(idle) = state.idle_large(now) {
+                state.remove(idle)
+            } else {
+                return false;
+            };
+            if let Some(entry) = state.accounts.get_mut(&self.id) {
+                entry.large = Some(now);
+                state.large += 1;
+            }
+            ended
         };
-        entry.large = true;
-        state.large += 1;
+        if let Some(entry) = ended {
+            entry.end();
+        }
         true
+    }
+}
+
+impl Entry {
+    fn end(self) {
+        if let Some(conn) = self.conn.and_then(|conn| conn.upgrade()) {
+            tracing::debug!("a meeting ended: memory is short and nothing moved on it");
+            conn.close(CloseCode::Busy.varint(), b"");
+        }
     }
 }
 
@@ -292,5 +334,22 @@ mod tests {
         assert!(!late.take_large());
         accounts.pop();
         assert!(late.take_large());
+    }
+
+    /// Eight who once caught up and stay connected don't keep a ninth from it.
+    #[tokio::test(start_paused = true)]
+    async fn a_large_window_that_nobody_needs_ends_for_another() {
+        let room = Room::default();
+        let accounts: Vec<_> = (0..LARGE_WINDOWS_MAX).map(|_| room.enter(None)).collect();
+        assert!(accounts.iter().all(|account| account.take_large()));
+        tokio::time::advance(LARGE_IDLE).await;
+        // All but one go on receiving.
+        for account in &accounts[1..] {
+            assert!(!account.take_large(), "it has one");
+        }
+        let late = room.enter(None);
+        assert!(late.take_large());
+        assert!(!room.lock().accounts.contains_key(&accounts[0].id));
+        assert!(!room.enter(None).take_large(), "the others need theirs");
     }
 }

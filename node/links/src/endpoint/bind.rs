@@ -17,7 +17,10 @@ use iroh::{
 };
 
 use super::Error;
-use crate::{Config, EndpointSecret, Internet, Protocol, crypto, gate::Gate, streams};
+use crate::{
+    Config, EndpointSecret, Internet, Protocol, crypto, gate::Gate, room::SEND_WINDOW_BYTES,
+    streams,
+};
 
 /// Silence between keep-alives.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -29,9 +32,6 @@ const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
 /// QUIC hold. The longest frame of a meet fits. At a round trip of 2 ms this carries 40 MB/s; a
 /// meeting that receives much gets [`crate::room::LARGE_WINDOW_BYTES`].
 const CONNECTION_WINDOW_BYTES: u32 = 80 * 1024;
-/// Bytes that a connection's sender holds until they are acknowledged: what a peer that
-/// acknowledges nothing can make QUIC hold. At a round trip of 40 ms this carries 4.8 MB/s.
-const SEND_WINDOW_BYTES: u64 = 192 * 1024;
 /// Bidirectional streams at once: the control stream of a meeting, or a meet's only stream.
 const BIDI_STREAMS_MAX: u32 = 1;
 /// The network part of a second address of one family, in bits: a guess that fits home networks,
@@ -70,7 +70,7 @@ fn transport() -> QuicTransportConfig {
         .default_path_max_idle_timeout(Duration::from_millis(u64::from(IDLE_MS)))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
-        .send_window(SEND_WINDOW_BYTES)
+        .send_window(SEND_WINDOW_BYTES as u64)
         .max_concurrent_bidi_streams(VarInt::from_u32(BIDI_STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(streams::QUIC_LANES_MAX))
         .datagram_receive_buffer_size(None)

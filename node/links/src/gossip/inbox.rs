@@ -7,9 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-use super::{PAIR_HINTS_MAX, PairEvent};
+use super::{PAIR_HINTS_BYTES_MAX, PAIR_HINTS_MAX, PairEvent, SENT_PER_S_MAX, rate::Rate};
 
 /// Presence is kept as a state, not as queued events, so that it is never lost: a peer that went
 /// and came back while nobody looked has not changed.
@@ -19,13 +19,29 @@ pub(super) struct Inbox {
     ready: Notify,
 }
 
-#[derive(Default)]
 struct State {
+    sent: Rate,
     up: bool,
     told_up: bool,
     lagged: bool,
     hints: VecDeque<Bytes>,
+    /// Bytes of these.
+    waiting: usize,
     closed: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            sent: Rate::new(SENT_PER_S_MAX),
+            up: false,
+            told_up: false,
+            lagged: false,
+            hints: VecDeque::new(),
+            waiting: 0,
+            closed: false,
+        }
+    }
 }
 
 impl Inbox {
@@ -42,9 +58,15 @@ impl Inbox {
         self.lock().up
     }
 
+    /// Whether another hint may be sent now.
+    pub(super) fn may_send(&self, now: Instant) -> bool {
+        self.lock().sent.take(1, now)
+    }
+
     pub(super) fn push(&self, hint: Bytes) {
         let mut state = self.lock();
-        if state.hints.len() < PAIR_HINTS_MAX {
+        if state.hints.len() < PAIR_HINTS_MAX && state.waiting < PAIR_HINTS_BYTES_MAX {
+            state.waiting += hint.len();
             state.hints.push_back(hint);
         } else {
             state.lagged = true;
@@ -95,6 +117,7 @@ impl State {
             return Some(Some(PairEvent::Up));
         }
         if let Some(hint) = self.hints.pop_front() {
+            self.waiting -= hint.len();
             return Some(Some(PairEvent::Message(hint)));
         }
         if std::mem::take(&mut self.lagged) {
@@ -134,6 +157,21 @@ mod tests {
         assert_eq!(events[0], PairEvent::Message(hint(0)));
         assert_eq!(events.last(), Some(&PairEvent::Lagged));
         assert_eq!(inbox.lock().next(), Some(None));
+    }
+
+    #[test]
+    fn long_hints_are_bounded_by_their_bytes() {
+        let inbox = Inbox::default();
+        for _ in 0..PAIR_HINTS_MAX {
+            inbox.push(Bytes::from(vec![7; 4_000]));
+        }
+        let taken = std::iter::from_fn(|| inbox.lock().next().flatten());
+        let taken: Vec<_> = taken.collect();
+        assert_eq!(taken.len(), PAIR_HINTS_BYTES_MAX.div_ceil(4_000) + 1);
+        assert_eq!(taken.last(), Some(&PairEvent::Lagged));
+        assert_eq!(inbox.lock().waiting, 0);
+        inbox.push(hint(1));
+        assert_eq!(inbox.lock().hints.len(), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use proto::EndpointId;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{DialHint, Inbox, pairs::Registration};
+use super::{DialHint, Inbox, RECEIVED_PER_S_MAX, pairs::Registration, rate::Rate};
 use crate::{Admission, CloseCode, DialError, endpoint::WeakDialer};
 
 /// The wait before the second dial; it doubles up to [`BACKOFF_MAX`] and starts anew once the
@@ -73,12 +73,14 @@ impl Keeper {
         let mut check = interval(CONTROL_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut code = CloseCode::Done;
+        let (mut rate, mut counted) = (Rate::new(RECEIVED_PER_S_MAX), 0);
         loop {
             step = tokio::select! {
                 () = stop.cancelled() => break,
                 _ = check.tick() => {
                     if self.gossip.metrics().msgs_ctrl_recv.get()
                         > connections * CONTROL_PER_CONNECTION
+                        || self.has_flooded(&mut rate, &mut counted)
                     {
                         code = CloseCode::Misbehaved;
                         break;
@@ -87,7 +89,7 @@ impl Keeper {
                 }
                 event = events.next() => {
                     let Some(Ok(event)) = event else { break };
-                    if is_for_many(&event) {
+                    if is_for_many(&event) || self.has_flooded(&mut rate, &mut counted) {
                         code = CloseCode::Misbehaved;
                         break;
                     }
@@ -123,6 +125,14 @@ impl Keeper {
         }
         let _ = timeout(LEAVE_WAIT, self.gossip.shutdown()).await;
         drop_conn(step, code);
+    }
+
+    /// Whether more hints came, those that gossip dropped included, than a peer may send.
+    fn has_flooded(&self, rate: &mut Rate, counted: &mut u64) -> bool {
+        let came = self.gossip.metrics().msgs_data_recv.get();
+        let new = came.saturating_sub(*counted);
+        *counted = came;
+        !rate.take(new, Instant::now())
     }
 
     fn first(&self) -> Step {

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -22,7 +23,7 @@ use tokio::{
 use super::{Counts, LANE_HEADER_BYTES, Lane, Traffic, write_error};
 use crate::{
     CloseReason, Connection, frame,
-    room::{Account, Held},
+    room::{Account, Held, SEND_WINDOW_BYTES},
 };
 
 /// Bytes that the control lane queues before it is full, and one frame more. Control frames are
@@ -33,6 +34,9 @@ pub const CONTROL_QUEUE_BYTES: usize = 1024 * 1024;
 pub const LANE_QUEUE_BYTES: usize = 512 * 1024;
 /// Bytes that all space lanes queue together before they are full, and one frame more.
 pub const LANES_QUEUE_BYTES: usize = 1024 * 1024;
+/// A write that waits for so long, or an end that isn't acknowledged for so long, counts as stuck:
+/// some round trips of the slowest link. From then on what QUIC may hold of it counts, too.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// How long [`MeetingSender::drain`] waits for the other side's acknowledgement.
 const DRAIN_WAIT: Duration = Duration::from_secs(2);
 
@@ -75,6 +79,8 @@ struct Shared {
     /// Bytes queued on all space lanes.
     lanes_bytes: AtomicUsize,
     closed: AtomicBool,
+    /// A stuck stream counts for the connection.
+    stuck: AtomicBool,
     drained: Notify,
 }
 
@@ -94,6 +100,7 @@ impl MeetingSender {
             queue: queue.clone(),
             shared: shared.clone(),
             counts: counts.clone(),
+            account: account.clone(),
         };
         writers.spawn(writer.run(control, Bytes::new()));
         Self {
@@ -231,6 +238,7 @@ impl MeetingSender {
             queue: queue.clone(),
             shared: self.shared.clone(),
             counts: self.counts.clone(),
+            account: self.account.clone(),
         };
         let conn = self.conn.clone();
         self.writers.spawn(async move {
@@ -335,6 +343,7 @@ struct Writer {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     counts: Counts,
+    account: Arc<Account>,
 }
 
 impl Writer {
@@ -358,7 +367,7 @@ impl Writer {
             return;
         }
         if stream.finish().is_ok() {
-            let _ = stream.stopped().await;
+            let _ = self.counted(stream.stopped()).await;
         }
     }
 
@@ -381,13 +390,32 @@ impl Writer {
             let bytes = frame.len();
             let total = start.len() + bytes;
             // Copied piece by piece, so that QUIC holds no more than its window of a frame.
-            stream.write_all(&start).await.map_err(write_error)?;
-            stream.write_all(&frame).await.map_err(write_error)?;
+            let writing = async {
+                stream.write_all(&start).await?;
+                stream.write_all(&frame).await
+            };
+            self.counted(writing).await.map_err(write_error)?;
             drop((frame, held));
             self.counts.sent(total);
             self.written(bytes);
         }
         Ok(())
+    }
+
+    /// Waits for QUIC. Once that takes too long, what the connection may hold unacknowledged counts
+    /// against the node's room, once however many of its streams are stuck.
+    async fn counted<T>(&self, waits: impl Future<Output = T>) -> T {
+        let mut waits = pin!(waits);
+        if let Ok(done) = timeout(STUCK_AFTER, &mut waits).await {
+            return done;
+        }
+        let first = !self.shared.stuck.swap(true, Ordering::AcqRel);
+        let held = first.then(|| self.account.hold(SEND_WINDOW_BYTES));
+        let done = waits.await;
+        if held.is_some() {
+            self.shared.stuck.store(false, Ordering::Release);
+        }
+        done
     }
 
     /// Gives the bytes of a written frame back and wakes the sender where a bound was left.
