@@ -19,6 +19,7 @@ Parts (all when none is named):
   page-many   the same with very many entries
   idle        memory and processor time among contacts, and the start of a node
   slow        today's posts of a month behind over a link of 100 kB/s
+  far         a catch-up over round trips of 50, 100 and 200 ms
   isolation   what hostile contacts cost others in time, and a node in memory
   kill        kill -9 at random moments while both sides write
   real-input  crates' documents as articles, fortunes as threads, on three nodes
@@ -30,13 +31,15 @@ Sizes:
   --many-runs N  the same with very many entries (1)
   --posts N      posts from many writers (20000)
   --behind N     entries of a month (10000)
+  --far N        entries over long distances (30000)
   --samples N    live entries, one after the other (300)
   --spaces N     spaces where many are held (1000)
   --feeds N      feeds of the largest forum (10000)
   --nodes N      nodes among which a post spreads, and a fifth of them (50)
   --fan-posts N  posts that spread, one after the other (20)
   --contacts N   contacts of an idle node, a fifth of them, and none (50)
-  --honest N     entries of each catch-up that is timed beside a hostile contact (30000)
+  --honest N     entries of each catch-up that is timed beside a hostile contact (100000)
+  --hostile TEXT  only hostile contacts in whose row of the table this stands (all)
   --flood N      entries that a contact floods with (1000000)
   --requests N   requests of a page (200)
   --idle-s N     seconds of idleness (30)
@@ -59,6 +62,7 @@ pub(crate) enum Part {
     Feeds,
     FanOut,
     Slow,
+    Far,
     Page,
     PageMany,
     Idle,
@@ -68,7 +72,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Floor,
         Self::CatchUp,
         Self::CatchUpMany,
@@ -79,6 +83,7 @@ impl Part {
         Self::Feeds,
         Self::FanOut,
         Self::Slow,
+        Self::Far,
         Self::Page,
         Self::PageMany,
         Self::Idle,
@@ -99,6 +104,7 @@ impl Part {
             Self::Feeds => "feeds",
             Self::FanOut => "fan-out",
             Self::Slow => "slow",
+            Self::Far => "far",
             Self::Page => "page",
             Self::PageMany => "page-many",
             Self::Idle => "idle",
@@ -118,6 +124,7 @@ pub(crate) struct Args {
     pub(crate) runs: usize,
     pub(crate) posts: usize,
     pub(crate) behind: usize,
+    pub(crate) far: usize,
     pub(crate) samples: usize,
     pub(crate) spaces: usize,
     pub(crate) feeds: usize,
@@ -126,6 +133,7 @@ pub(crate) struct Args {
     pub(crate) contacts: usize,
     pub(crate) honest: usize,
     pub(crate) flood: usize,
+    pub(crate) hostile: String,
     pub(crate) requests: usize,
     pub(crate) idle_s: u64,
     pub(crate) starts: usize,
@@ -147,14 +155,16 @@ impl Args {
             runs: 3,
             posts: 20_000,
             behind: 10_000,
+            far: 30_000,
             samples: 300,
             spaces: 1_000,
             feeds: 10_000,
             nodes: 50,
             fan_posts: 20,
             contacts: 50,
-            honest: 30_000,
+            honest: 100_000,
             flood: 1_000_000,
+            hostile: String::new(),
             requests: 200,
             idle_s: 30,
             starts: 21,
@@ -206,6 +216,7 @@ impl Args {
             "runs" => self.runs = number()?,
             "posts" => self.posts = number()?,
             "behind" => self.behind = number()?,
+            "far" => self.far = number()?,
             "samples" => self.samples = number()?,
             "spaces" => self.spaces = number()?,
             "feeds" => self.feeds = number()?,
@@ -213,6 +224,7 @@ impl Args {
             "fan-posts" => self.fan_posts = number()?,
             "contacts" => self.contacts = number()?,
             "honest" => self.honest = number()?,
+            "hostile" => self.hostile = value.to_owned(),
             "flood" => self.flood = number()?,
             "requests" => self.requests = number()?,
             "idle-s" => self.idle_s = number()? as u64,
@@ -225,27 +237,5 @@ impl Args {
             _ => return Err(format!("expected one of the options below, found --{name}")),
         }
         Ok(())
-    }
-}
-
-/// Random choices that a seed repeats (SplitMix64, Steele and others 2014).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is above 0 and small.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
     }
 }

@@ -28,8 +28,8 @@ use proto::{
 use redb::{Database, TableDefinition};
 
 use crate::{
-    args::Random,
-    filled::{AUTHORS, BODY_BYTES, words},
+    filled::AUTHORS,
+    harness::made_up::{BODY_BYTES, Random, words},
 };
 
 /// The first word of the arguments that make this program the sender.

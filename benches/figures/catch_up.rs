@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::{
     bare,
-    filled::{BODY_BYTES, Filled, held},
-    harness::{Node, befriend, offer},
+    filled::{Filled, held},
+    harness::{Node, befriend, made_up::BODY_BYTES, offer},
     process::{cpu, disk, loopback, pid, rss, rss_peak},
     table::{Table, Times, count, mb},
 };

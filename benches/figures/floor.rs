@@ -7,7 +7,7 @@ use redb::{Database, TableDefinition};
 
 use crate::{
     args::Args,
-    filled::BODY_BYTES,
+    harness::made_up::BODY_BYTES,
     table::{Table, count},
 };
 

@@ -18,7 +18,7 @@ use store::{SpaceRecord, Store};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::filled::encode_run;
+use crate::harness::made_up::encode_run;
 
 /// Between two entries of a feed.
 const STEP_MS: u64 = 60_000;

@@ -16,8 +16,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
-    args::{Args, Random},
-    harness::{Node, hand_on, pair},
+    args::Args,
+    harness::{Node, hand_on, made_up::Random, pair},
     table::{Table, Times, count},
 };
 

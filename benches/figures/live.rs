@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    args::{Args, Random},
-    harness::{Events, Node, befriend, hand_on},
+    args::Args,
+    harness::{Events, Node, befriend, hand_on, made_up::Random},
     table::{Table, Times},
 };
 

@@ -19,6 +19,7 @@ mod bare;
 mod catch_up;
 mod crowd;
 mod fan_out;
+mod far;
 mod filled;
 mod floor;
 mod grown;
@@ -59,6 +60,16 @@ fn main() {
     {
         return slow::inside(entries.parse().unwrap());
     }
+    if let [role, entries] = &words[..]
+        && role == far::INSIDE
+    {
+        return far::inside(entries.parse().unwrap());
+    }
+    if let [role, words @ ..] = &words[..]
+        && role == isolation::HOSTILE
+    {
+        return isolation::hostile(words);
+    }
     let args = match Args::parse(words.into_iter()) {
         Ok(Some(args)) => args,
         Ok(None) => return println!("{}", args::HELP),
@@ -97,6 +108,7 @@ fn run(part: Part, args: &Args, table: &mut Table) {
         Part::Page => page::run(args, args.entries, table),
         Part::PageMany => page::run(args, args.many, table),
         Part::Slow => slow::run(args.behind, table),
+        Part::Far => far::run(args.far, table),
         Part::Idle => idle::run(args, table),
         Part::Isolation => isolation::run(args, table),
         Part::Kill => kill::run(args, table),

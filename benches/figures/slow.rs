@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::{
-    filled::{BODY_BYTES, Filled, held},
-    harness::{Node, befriend, offer},
+    filled::{Filled, held},
+    harness::{Node, befriend, made_up::BODY_BYTES, offer},
     table::Table,
 };
 

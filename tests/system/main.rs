@@ -21,6 +21,7 @@ mod command;
 mod config_file;
 mod contacts;
 mod conversations;
+mod crowd;
 mod demo;
 mod disk;
 mod entries;

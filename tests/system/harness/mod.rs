@@ -1,7 +1,11 @@
 //! Starts nodes, speaks to them, waits for what must come.
 
 mod events;
+#[allow(dead_code, unused_imports, reason = "the figures use more of it")]
+pub(crate) mod hostile;
 mod http;
+#[allow(dead_code, reason = "the figures use more of it")]
+pub(crate) mod made_up;
 mod people;
 
 use std::{

@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use links::{
-    Admission, Config, DialHint, EndpointSecret, Internet, Lane as Stream, Links, MeetingReceiver,
+    Admission, Config, EndpointSecret, Internet, Lane as Stream, Links, MeetingReceiver,
     MeetingSender, MeetingStreams, Protocol, SendError,
 };
 use proto::{
@@ -20,12 +22,15 @@ use proto::{
 };
 
 use store::Snapshot;
+use tokio::sync::watch;
 
-use super::people::{Address, Person, Scene};
-use crate::filled::now;
+use super::people::{Address, Person};
+use crate::harness::made_up::now;
 
 /// Nothing honest takes a minute on a free machine.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// Before who was thrown out comes back.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Bytes of one frame of garbage.
 const GARBAGE: usize = 64 * 1024;
 /// Frontiers and wants of one frame.
@@ -75,33 +80,54 @@ async fn endpoint(secret: [u8; 32], to: &Address) -> Links {
 
 impl Peer {
     /// From dialling until the node holds all that the person wrote.
-    pub(crate) async fn catch_up(scene: &Scene, person: &Person) -> Duration {
+    /// From dialling until the node holds all that the person wrote; dials again where the
+    /// connection ends before.
+    pub(crate) async fn catch_up(to: &Address, person: &Person) -> Duration {
         let began = Instant::now();
-        let mut peer = Self::meet(&scene.address(), person).await.unwrap();
         let done = tokio::time::timeout(DEADLINE, async {
-            while peer.taken < person.entries {
-                peer.step(Manner::Honest).await.unwrap();
+            loop {
+                let Some(mut peer) = Self::meet(to, person).await else {
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                };
+                while peer.taken < person.entries && peer.step(Manner::Honest).await.is_some() {}
+                if peer.taken >= person.entries {
+                    return peer;
+                }
+                peer.links.shutdown().await;
             }
         });
-        done.await.expect("an honest catch-up ends");
+        let peer = done.await.expect("an honest catch-up ends");
         let took = began.elapsed();
         peer.links.shutdown().await;
         took
     }
 
-    /// Behaves so until it is aborted; comes back whenever it is thrown out.
-    pub(crate) async fn misbehave(to: Address, person: Person, manner: Manner) {
-        loop {
+    /// Behaves so until `stop` changes; comes back whenever it is thrown out.
+    pub(crate) async fn misbehave(
+        to: Address,
+        person: Person,
+        manner: Manner,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        while !*stop.borrow() {
             if let Some(mut peer) = Self::meet(&to, &person).await {
-                peer.go_wrong(manner).await;
+                tokio::select! {
+                    () = peer.go_wrong(manner) => {}
+                    _ = stop.changed() => {}
+                }
+                peer.links.shutdown().await;
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            let _ = tokio::time::timeout(AGAIN, stop.changed()).await;
         }
     }
 
     /// Strangers whose handshakes are never finished, or refused at their end.
-    pub(crate) async fn knock(to: Address) {
+    pub(crate) async fn knock(to: Address, stop: watch::Receiver<bool>) {
         for number in 0_u64.. {
+            if *stop.borrow() {
+                return;
+            }
             let mut secret = [9; 32];
             secret[..8].copy_from_slice(&number.to_be_bytes());
             let links = endpoint(secret, &to).await;
@@ -311,33 +337,78 @@ impl Peer {
         }
     }
 
+    /// Hints faster than our side of the links would send them: gossip's own messages, made by hand.
     async fn hint(&mut self) {
         let topic = self
             .person
             .secret
             .topic(self.conn.local(), self.conn.remote());
-        let dial = Some(DialHint {
-            addrs: self
-                .conn
-                .path()
-                .and_then(|path| path.remote)
-                .into_iter()
-                .collect(),
-            relay: None,
-        });
-        let Ok(topic) = self.links.pair_topic(topic, self.conn.remote(), dial).await else {
-            return;
-        };
         let (tag, channel) = self.session.gossip_channel(self.person.space).unwrap();
         let mut hint = tag.to_vec();
         proto::wire::put_varint(&mut hint, u64::from(channel));
         hint.resize(3_000, 7);
+        // A message for the direct neighbour, with the hash of its content as its id.
+        let mut message = vec![1, 0];
+        message.extend_from_slice(blake3::hash(&hint).as_bytes());
+        proto::wire::put_varint(&mut message, hint.len() as u64);
+        message.extend_from_slice(&hint);
+        message.push(1);
+        let Some(endpoint) = stranger(self.person.endpoint).await else {
+            return;
+        };
+        let at = self.conn.path().and_then(|path| path.remote).unwrap();
+        let node = iroh::EndpointAddr::from_parts(
+            iroh::EndpointId::from_bytes(self.conn.remote().as_bytes()).unwrap(),
+            [iroh::TransportAddr::Ip(at)],
+        );
         while self.conn.close_reason().is_none() {
-            if topic.send(hint.clone().into()).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            let _ = flood_gossip(&endpoint, &node, topic, &message).await;
+            tokio::time::sleep(AGAIN).await;
         }
+        endpoint.close().await;
     }
+}
+
+/// Sends a message on a topic without end.
+async fn flood_gossip(
+    endpoint: &iroh::Endpoint,
+    node: &iroh::EndpointAddr,
+    topic: [u8; 32],
+    message: &[u8],
+) -> Option<()> {
+    let gossip = Protocol::Gossip.alpn();
+    let conn = endpoint.connect(node.clone(), gossip).await.ok()?;
+    let mut stream = conn.open_uni().await.ok()?;
+    // The topic, and a join without addresses.
+    for frame in [&topic[..], &[0, 0, 0]] {
+        stream.write_all(&framed(frame)).await.ok()?;
+    }
+    let message = framed(message);
+    loop {
+        stream.write_all(&message).await.ok()?;
+    }
+}
+
+/// An endpoint that follows none of our rules.
+async fn stranger(secret: [u8; 32]) -> Option<iroh::Endpoint> {
+    let provider = rustls::crypto::CryptoProvider {
+        kx_groups: vec![rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768],
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    };
+    iroh::Endpoint::builder(iroh::endpoint::presets::Empty)
+        .secret_key(iroh::SecretKey::from_bytes(&secret))
+        .crypto_provider(Arc::new(provider))
+        .clear_ip_transports()
+        .bind_addr(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .ok()?
+        .bind()
+        .await
+        .ok()
+}
+
+fn framed(bytes: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(bytes.len()).unwrap();
+    [&len.to_be_bytes()[..], bytes].concat()
 }
 
 fn invented(number: u64) -> DeviceId {

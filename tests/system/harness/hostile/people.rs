@@ -1,7 +1,8 @@
 //! A node with made-up contacts, and what each of them holds.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
+use data_encoding::HEXLOWER;
 use iroh::SecretKey;
 use links::EndpointSecret;
 use proto::{
@@ -15,25 +16,31 @@ use proto::{
 };
 use store::{Contact, ContactDevice, ContactState, SpaceRecord, Store, Trust};
 
-use crate::{
-    args::Random,
-    filled::{Creator, encode_run, now, padded},
-    harness::Node,
+use crate::harness::{
+    Node,
+    made_up::{Creator, Random, encode_run, now, padded},
 };
 
 /// Entries of a feed that are signed once.
 const RUN_ENTRIES: usize = 256;
+/// Who wrote what the node holds at first; nobody's contact.
+const WRITER: usize = 9_999_999;
 
-/// A running node that holds a forum, and its contacts' keys.
+/// A running node that holds a forum, and has contacts.
 pub(crate) struct Scene {
     pub(crate) node: Node,
-    creator: Creator,
-    descriptor: Descriptor,
-    root: EntryId,
+    pub(crate) forum: Forum,
     address: Address,
 }
 
-/// Whom to dial, and as whom we are known there.
+/// What it takes to write in the forum as anybody.
+pub(crate) struct Forum {
+    creator: Creator,
+    descriptor: Descriptor,
+    root: EntryId,
+}
+
+/// Whom to dial, where, and as whom we are known there.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) id: EndpointId,
@@ -84,14 +91,12 @@ impl Scene {
             Ok(())
         });
         runtime.block_on(write).unwrap();
-        runtime.block_on(fill(
-            &database,
-            &creator,
-            &descriptor,
+        let forum = Forum {
+            creator,
+            descriptor,
             root,
-            9_999_999,
-            entries,
-        ));
+        };
+        runtime.block_on(forum.fill(&database, WRITER, entries));
         database.close();
         drop(database);
         let key: [u8; 32] = std::fs::read(dir.join("endpoint.key"))
@@ -111,9 +116,7 @@ impl Scene {
         let address = Address { id, at, identity };
         Self {
             node,
-            creator,
-            descriptor,
-            root,
+            forum,
             address,
         }
     }
@@ -122,7 +125,42 @@ impl Scene {
         self.address.clone()
     }
 
-    /// One of the contacts, who wrote so many entries.
+    /// What another process needs to act for its contacts, as words of a command line; they name
+    /// the folder with the creator's keys, not the keys.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let Address { id, at, identity } = &self.address;
+        vec![
+            self.node.data_dir().to_str().unwrap().to_owned(),
+            HEXLOWER.encode(&self.forum.descriptor.encode()),
+            self.forum.root.to_string(),
+            HEXLOWER.encode(id.as_bytes()),
+            at.to_string(),
+            identity.to_string(),
+        ]
+    }
+}
+
+/// Reads what [`Scene::words`] gave.
+pub(crate) fn from_words(words: &[String]) -> (Forum, Address) {
+    let [folder, descriptor, root, id, at, identity] = words else {
+        panic!("expected the words of a scene, found {words:?}");
+    };
+    let bytes = |hex: &str| HEXLOWER.decode(hex.as_bytes()).unwrap();
+    let forum = Forum {
+        creator: Creator::read(Path::new(folder)),
+        descriptor: Descriptor::decode(&bytes(descriptor)).unwrap(),
+        root: root.parse().unwrap(),
+    };
+    let address = Address {
+        id: EndpointId(bytes(id).try_into().unwrap()),
+        at: at.parse().unwrap(),
+        identity: identity.parse().unwrap(),
+    };
+    (forum, address)
+}
+
+impl Forum {
+    /// One of the node's contacts, who wrote so many entries.
     pub(crate) async fn person(&self, number: usize, entries: usize) -> Person {
         let store = Store::in_memory().unwrap();
         let record = SpaceRecord {
@@ -139,8 +177,8 @@ impl Scene {
             .write(move |txn| txn.create_space(&record))
             .await
             .unwrap();
-        let (root, descriptor) = (self.root, &self.descriptor);
-        fill(&store, &self.creator, descriptor, root, number, entries).await;
+        self.fill(&store, number, entries).await;
+        let descriptor = &self.descriptor;
         Person {
             endpoint: seed(number, 3),
             device: device(number).id(),
@@ -150,6 +188,56 @@ impl Scene {
             secret: PairSecret(seed(number, 4)),
             entries: entries as u64 + 1,
             held: store,
+        }
+    }
+
+    /// Writes a person's feed of replies.
+    async fn fill(&self, store: &Store, number: usize, entries: usize) {
+        let (space, context) = (
+            self.descriptor.id(),
+            SpaceContext::described(&self.descriptor),
+        );
+        let root = self.root;
+        let mut random = Random::new(number as u64);
+        let name = format!("Contact {number}");
+        let genesis = Body::Genesis(Box::new(Genesis {
+            certificate: Certificate::sign(&identity(number), &device(number), 1, Role::Main),
+            name: &name,
+            chain: self.creator.admit(space, identity(number).id()),
+        }));
+        let key = device(number);
+        let mut facts = FeedFacts::unknown(key.id());
+        let mut waiting = vec![(now(), genesis.encode())];
+        let mut runs = Vec::new();
+        for entry in 0..entries {
+            let body = padded(&mut random, |text| {
+                let parent = None;
+                Body::Reply(Answer { root, text, parent }).encode()
+            });
+            waiting.push((Millis(now().0), body));
+            let last = entry + 1 == entries;
+            if waiting.len() == RUN_ENTRIES || last {
+                let bytes = encode_run(space, &key, facts.head, &waiting);
+                waiting.clear();
+                let Ok(Outcome::Continues(run)) = verify_run(&context, &facts, bytes) else {
+                    panic!("an invented feed is refused");
+                };
+                facts.head = run.head();
+                runs.push(run);
+            }
+            if runs.len() == 16 || last {
+                let batch = std::mem::take(&mut runs);
+                let stored = store.write(move |txn| {
+                    for run in batch {
+                        assert!(
+                            txn.import(space, run, now()).is_ok(),
+                            "an invented run is refused"
+                        );
+                    }
+                    Ok(())
+                });
+                stored.await.unwrap();
+            }
         }
     }
 }
@@ -188,57 +276,4 @@ fn contact(number: usize) -> (IdentityId, Contact) {
         devices: [(device(number).id(), device_row)].into(),
     };
     (identity(number).id(), row)
-}
-
-/// Writes a person's feed of replies.
-async fn fill(
-    store: &Store,
-    creator: &Creator,
-    descriptor: &Descriptor,
-    root: EntryId,
-    number: usize,
-    entries: usize,
-) {
-    let (space, context) = (descriptor.id(), SpaceContext::described(descriptor));
-    let mut random = Random::new(number as u64);
-    let name = format!("Contact {number}");
-    let genesis = Body::Genesis(Box::new(Genesis {
-        certificate: Certificate::sign(&identity(number), &device(number), 1, Role::Main),
-        name: &name,
-        chain: creator.admit(space, identity(number).id()),
-    }));
-    let key = device(number);
-    let mut facts = FeedFacts::unknown(key.id());
-    let mut waiting = vec![(now(), genesis.encode())];
-    let mut runs = Vec::new();
-    for entry in 0..entries {
-        let body = padded(&mut random, |text| {
-            let parent = None;
-            Body::Reply(Answer { root, text, parent }).encode()
-        });
-        waiting.push((Millis(now().0), body));
-        let last = entry + 1 == entries;
-        if waiting.len() == RUN_ENTRIES || last {
-            let bytes = encode_run(space, &key, facts.head, &waiting);
-            waiting.clear();
-            let Ok(Outcome::Continues(run)) = verify_run(&context, &facts, bytes) else {
-                panic!("an invented feed is refused");
-            };
-            facts.head = run.head();
-            runs.push(run);
-        }
-        if runs.len() == 16 || last {
-            let batch = std::mem::take(&mut runs);
-            let stored = store.write(move |txn| {
-                for run in batch {
-                    assert!(
-                        txn.import(space, run, now()).is_ok(),
-                        "an invented run is refused"
-                    );
-                }
-                Ok(())
-            });
-            stored.await.unwrap();
-        }
-    }
 }
