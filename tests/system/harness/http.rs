@@ -119,12 +119,16 @@ impl Node {
             .uri(url)
             .header("authorization", format!("Bearer {}", self.http.token));
         let mut response = match body {
-            Some(body) => self.http.agent.run(
-                request
+            Some(body) => {
+                let request = request
                     .header("content-type", "application/json")
-                    .body(body.to_string())?,
-            )?,
-            None => self.http.agent.run(request.body(())?)?,
+                    .body(body.to_string())?;
+                self.place.inside(|| self.http.agent.run(request))?
+            }
+            None => {
+                let request = request.body(())?;
+                self.place.inside(|| self.http.agent.run(request))?
+            }
         };
         let content_type = response
             .headers()
@@ -205,7 +209,7 @@ impl Node {
         if let Some(id) = after {
             request = request.header("last-event-id", id);
         }
-        let response = request.call().unwrap();
+        let response = self.place.inside(|| request.call()).unwrap();
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Events::read(response.into_body().into_reader())
@@ -231,7 +235,8 @@ pub(crate) fn raw_and_end(node: &Node, bytes: &[u8]) -> Raw {
 }
 
 fn exchange(node: &Node, bytes: &[u8], end: bool) -> Raw {
-    let mut stream = TcpStream::connect(("127.0.0.1", node.port())).unwrap();
+    let connect = || TcpStream::connect(("127.0.0.1", node.port()));
+    let mut stream = node.place.inside(connect).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     // A refusal may come, and the stream end, before all is written.
     drop(stream.write_all(bytes));

@@ -7,6 +7,7 @@ mod http;
 #[allow(dead_code, reason = "the figures use more of it")]
 pub(crate) mod made_up;
 mod people;
+mod place;
 
 use std::{
     fs,
@@ -23,6 +24,7 @@ use tempfile::TempDir;
 pub(crate) use events::Events;
 pub(crate) use http::{Raw, raw, raw_and_end};
 pub(crate) use people::{befriend, connected, hand_on, offer, pair};
+pub(crate) use place::Place;
 
 /// Nothing in these tests takes a second on a free machine; a busy one gets this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -38,21 +40,28 @@ pub(crate) struct Node {
     child: Option<Child>,
     http: http::Client,
     verbose: bool,
+    place: Place,
 }
 
 impl Node {
     /// A folder with a settings file and no process.
     pub(crate) fn prepared() -> Self {
+        Self::prepared_at(Place::default(), LOOPBACK_LINKS)
+    }
+
+    /// The same in another network, with a settings file of one's own.
+    pub(crate) fn prepared_at(place: Place, settings: &str) -> Self {
         let temp = tempfile::Builder::new()
             .prefix("waymeet-test-")
             .tempdir()
             .unwrap();
-        fs::write(temp.path().join("settings.toml"), LOOPBACK_LINKS).unwrap();
+        fs::write(temp.path().join("settings.toml"), settings).unwrap();
         Self {
             temp,
             child: None,
             http: http::Client::default(),
             verbose: false,
+            place,
         }
     }
 
@@ -125,7 +134,7 @@ impl Node {
         };
         let mut command = self.command();
         command.stdout(append("stdout")).stderr(append("stderr"));
-        let mut child = command.spawn().unwrap();
+        let mut child = self.place.inside(|| command.spawn()).unwrap();
         let url_file = self.data_dir().join("dashboard-url");
         // A file from before is removed by the program, but perhaps not yet.
         let pid = child.id();
@@ -137,7 +146,7 @@ impl Node {
             if lock_holder(&self.data_dir()) == Some(pid)
                 && let Ok(url) = fs::read_to_string(&url_file)
                 && lock_holder(&self.data_dir()) == Some(pid)
-                && answers(url.trim())
+                && self.place.inside(|| answers(url.trim()))
             {
                 break url.trim().to_owned();
             }
@@ -196,15 +205,15 @@ impl Node {
     /// Runs a command that reads standard input.
     pub(crate) fn cli_with_input(&self, args: &[&str], input: &str) -> Output {
         use std::io::Write as _;
-        let mut child = program()
+        let mut command = program();
+        command
             .arg("--data-dir")
             .arg(self.data_dir())
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        let mut child = self.place.inside(|| command.spawn()).unwrap();
         // A command that doesn't read its input may be gone already.
         drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
         child.wait_with_output().unwrap()

@@ -1,0 +1,221 @@
+//! Hosts, the switches that they are plugged into, and the router between two networks.
+//!
+//! The kernel gives no address by itself and doesn't look for doubles, so addresses are there at
+//! once and the same each time. Enter at [`Host`].
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use nix::net::if_::if_nametoindex;
+
+use super::{Capture, Namespace};
+use crate::harness::{Node, Place};
+
+/// The bridge in a switch's namespace.
+const BRIDGE: &str = "br0";
+/// Links of a node as it comes, without the internet.
+const LINKS: &str = "[links]\ninternet = \"off\"\n";
+
+/// What connects hosts: everything that comes in at one port goes out where it belongs.
+pub(crate) struct Switch {
+    namespace: Namespace,
+}
+
+impl Switch {
+    pub(super) fn new(namespace: Namespace) -> Self {
+        namespace.ip(&format!(
+            "link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0"
+        ));
+        namespace.ip(&format!("link set dev {BRIDGE} addrgenmode none up"));
+        Self { namespace }
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(super) fn attach(&self, port: &str) {
+        self.namespace.ip(&format!(
+            "link set dev {port} addrgenmode none master {BRIDGE} up"
+        ));
+    }
+
+    /// Waits until a port passes frames on, which needs its other end to be up.
+    pub(super) fn wait_for(&self, port: &str) {
+        self.namespace.wait_for_link(port, "state forwarding");
+    }
+
+    /// Drops what is sent to all, as some access points do, but for what finds out who has an
+    /// address (ARP, neighbour discovery). Needs `nft`.
+    pub(crate) fn filter_multicast(&self) {
+        self.namespace.nft(
+            "table bridge filter {
+                chain between {
+                    type filter hook forward priority 0; policy accept;
+                    ether type arp accept
+                    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+                    ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 drop
+                }
+            }",
+        );
+    }
+
+    /// Writes down everything that comes in at a port from now on.
+    pub(crate) fn capture(&self) -> Capture {
+        Capture::start(&self.namespace, BRIDGE)
+    }
+}
+
+/// An end of a cable: the host's interface, and where its other end is.
+struct Interface {
+    name: String,
+    port: String,
+}
+
+/// A computer of its own, as far as its network goes.
+pub(crate) struct Host {
+    namespace: Namespace,
+    interfaces: Vec<Interface>,
+}
+
+impl Host {
+    pub(super) fn new(namespace: Namespace) -> Self {
+        Self {
+            namespace,
+            interfaces: Vec::new(),
+        }
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        self.namespace.place()
+    }
+
+    /// Names the next interface. Its other end is called `port`, wherever it is.
+    pub(super) fn next_interface(&mut self, port: &str) -> String {
+        let name = format!("eth{}", self.interfaces.len());
+        self.interfaces.push(Interface {
+            name: name.clone(),
+            port: port.to_owned(),
+        });
+        name
+    }
+
+    pub(super) fn plug(&mut self, switch: &Switch, port: &str, addrs: &[&str]) {
+        let name = self.next_interface(port);
+        switch.namespace.ip(&format!(
+            "link add {port} type veth peer name {name} netns {}",
+            self.namespace.pid()
+        ));
+        switch.attach(port);
+        self.configure(addrs);
+        switch.wait_for(port);
+    }
+
+    /// Sets up the last interface.
+    pub(super) fn configure(&self, addrs: &[&str]) {
+        let Interface { name, .. } = self.interfaces.last().unwrap();
+        self.namespace
+            .ip(&format!("link set dev {name} addrgenmode none up"));
+        self.namespace.wait_for_link(name, "state UP");
+        self.add(name, addrs);
+    }
+
+    fn add(&self, name: &str, addrs: &[&str]) {
+        for addr in addrs {
+            // Not waiting for somebody who has it already takes a second off each test.
+            let nodad = if addr.contains(':') { " nodad" } else { "" };
+            self.namespace
+                .ip(&format!("address add {addr} dev {name}{nodad}"));
+        }
+    }
+
+    /// The first interface loses its signal, or gets it back.
+    pub(crate) fn set_up(&self, up: bool) {
+        let Interface { name, .. } = &self.interfaces[0];
+        let state = if up { "up" } else { "down" };
+        self.namespace.ip(&format!("link set dev {name} {state}"));
+        if up {
+            self.namespace.wait_for_link(name, "state UP");
+        }
+    }
+
+    /// The first interface gets other addresses.
+    pub(crate) fn readdress(&self, addrs: &[&str]) {
+        let Interface { name, .. } = &self.interfaces[0];
+        self.namespace.ip(&format!("address flush dev {name}"));
+        self.add(name, addrs);
+    }
+
+    /// The first interface leaves one switch for another, where it gets other addresses.
+    pub(crate) fn walk(&self, from: &Switch, to: &Switch, addrs: &[&str]) {
+        let Interface { name, port } = &self.interfaces[0];
+        from.namespace
+            .ip(&format!("link set dev {port} netns {}", to.namespace.pid()));
+        to.attach(port);
+        self.namespace.wait_for_link(name, "state UP");
+        to.wait_for(port);
+        self.readdress(addrs);
+    }
+
+    /// An address as this host has to write it: a link-local one with the number of its first
+    /// interface.
+    pub(crate) fn addr(&self, ip: &str, port: u16) -> SocketAddr {
+        match ip.parse().unwrap() {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+                let Interface { name, .. } = &self.interfaces[0];
+                let number = self.place().inside(|| if_nametoindex(name.as_str()));
+                SocketAddrV6::new(ip, port, 0, number.unwrap()).into()
+            }
+            ip => (ip, port).into(),
+        }
+    }
+
+    /// Sends what belongs to no network of its own to a gateway.
+    pub(crate) fn gateway(&self, addr: &str) {
+        self.namespace.ip(&format!("route add default via {addr}"));
+    }
+
+    /// A node without an identity, with the settings that everybody begins with, not yet started.
+    pub(crate) fn prepared(&self) -> Node {
+        Node::prepared_at(self.place().clone(), LINKS)
+    }
+
+    /// A node with an identity.
+    pub(crate) fn node(&self, name: &str) -> Node {
+        let mut node = self.prepared();
+        node.start();
+        node.post("/setup", &serde_json::json!({ "name": name }));
+        node
+    }
+}
+
+/// A host that passes on between its first and its second interface, and gives what leaves by the
+/// second its own address.
+pub(crate) struct Router {
+    _host: Host,
+}
+
+impl Router {
+    pub(super) fn new(host: Host) -> Self {
+        host.namespace.nft(
+            "table ip nat {
+                chain out {
+                    type nat hook postrouting priority 100; policy accept;
+                    oifname \"eth1\" masquerade
+                }
+            }
+            table ip wall {
+                chain through {
+                    type filter hook forward priority 0; policy drop;
+                    iifname \"eth0\" accept
+                    ct state established,related accept
+                }
+            }",
+        );
+        host.namespace.set("ipv4/ip_forward", "1");
+        Self { _host: host }
+    }
+}
