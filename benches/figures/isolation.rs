@@ -144,7 +144,7 @@ fn beside(runtime: &Runtime, args: &Args, table: &mut Table, cores: &Cores, mann
 fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     let last = values.len() - 1;
-    [last.div_ceil(4), last.div_ceil(2), (last * 3) / 4].map(|at| values[at])
+    [last / 4, last / 2, (last * 3).div_ceil(4)].map(|at| values[at])
 }
 
 /// Many connections, each hostile in one of the ways that take memory.

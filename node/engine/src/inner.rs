@@ -342,7 +342,8 @@ impl Inner {
         waiting < WAITING_BYTES_MAX
     }
 
-    /// Ends the meeting whose peer claims most, where all together claim too much.
+    /// Ends the meeting whose peer claims most, where all together claim too much. It isn't let in
+    /// again at once: what it claimed would only come again.
     pub(crate) fn shed_claims(&self) {
         let meetings = self.meetings();
         let claims = || meetings.values().map(|one| one.share().1);
@@ -351,7 +352,9 @@ impl Inner {
         }
         if let Some(largest) = meetings.values().max_by_key(|one| one.share().1) {
             tracing::debug!(contact = ?largest.contact, "a meeting ends: its peer told of too many feeds at once");
-            largest.notices.end(CloseCode::Busy);
+            if largest.notices.end(CloseCode::Busy) {
+                self.turns.bar(largest.contact, tokio::time::Instant::now());
+            }
         }
     }
 

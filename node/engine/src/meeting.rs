@@ -103,9 +103,11 @@ impl Notices {
         self.changed.notify_one();
     }
 
-    pub(crate) fn end(&self, code: CloseCode) {
-        self.lock().end = Some(code);
+    /// Ends the meeting; false where that was told before.
+    pub(crate) fn end(&self, code: CloseCode) -> bool {
+        let first = self.lock().end.replace(code).is_none();
         self.changed.notify_one();
+        first
     }
 
     fn take(&self) -> Pending {

@@ -30,8 +30,10 @@ const WORK_BYTES_PER_S: u64 = 256 * 1024 * 1024;
 /// on a small machine, so the pauses join; and with the refill it bounds what one light contact can
 /// cost the heavy in the long run: a tenth of the time.
 const PAUSE_BYTES_PER_S: u64 = 5 * 1024 * 1024;
-/// The longest pause after the last light work: two commits.
-const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// The longest pause after the last light work: what a meeting takes in before it waits for the disk
+/// ([`proto::session::IMPORT_BYTES_MAX`]) is stored by then. With less the heavy go on between two
+/// bursts of a catch-up, and on the processor that the disk's writer needs.
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// A heavy meeting goes on at least this often, so that it ends some day whoever else is there.
 const TRICKLE: Duration = Duration::from_secs(1);
 /// How long a meeting isn't let in after its peer broke the protocol; doubles each time up to
@@ -263,6 +265,24 @@ mod tests {
         let frames = race(&turns, &[ANA, BEN], now + PAUSE_MAX, Duration::from_secs(2));
         assert!(frames[0].abs_diff(frames[1]) <= 1, "{frames:?}");
         assert!(frames[0] > 490);
+    }
+
+    /// A catch-up comes in bursts: what waits for the disk makes room, then more is read at once.
+    /// Between them the writer needs the processor that a flood would take.
+    #[test]
+    fn the_heavy_pause_between_two_bursts_of_a_catch_up() {
+        let (turns, mut now) = (Turns::default(), Instant::now());
+        exhausted(&turns, BEN, now);
+        for _ in 0..5 {
+            for _ in 0..10 {
+                now += Duration::from_micros(100);
+                turns.charge(ANA, Way::In, FRAME, Duration::from_micros(100), now);
+            }
+            for _ in 0..150 {
+                now += Duration::from_millis(1);
+                assert!(turns.pause(BEN, Way::In, now).is_some());
+            }
+        }
     }
 
     /// A light contact who sends a little all the time can't hold a long catch-up up.

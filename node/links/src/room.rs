@@ -29,13 +29,13 @@ pub(crate) const SHORT_BYTES: usize = 24 * 1024 * 1024;
 /// connections and the rest of a node it stays below 256 MB: `docs/THREATS.md` has the sum.
 pub(crate) const ROOM_BYTES_MAX: usize = 40 * 1024 * 1024;
 /// Bytes that a connection's sender holds until they are acknowledged. At a round trip of 100 ms
-/// this carries 26 Mbit/s. Whose writes don't go on is charged for it.
-pub(crate) const SEND_WINDOW_BYTES: usize = 320 * 1024;
+/// this carries some 25 Mbit/s. Whose writes don't go on is charged for it.
+pub(crate) const SEND_WINDOW_BYTES: usize = 448 * 1024;
 /// Who holds no more than this isn't ended for it: there is nothing to gain.
 const SMALL_BYTES: usize = 64 * 1024;
 /// Bytes of lanes that a meeting receives before it may get a large window: more than live
 /// entries bring, less than a second of any catch-up that a window could slow down.
-const LARGE_AFTER_BYTES: usize = 256 * 1024;
+const LARGE_AFTER_BYTES: usize = 128 * 1024;
 /// Meetings with a large window at once. They keep it, because what a peer has sent can't be
 /// given back; one on which no entries came for [`LARGE_IDLE`] ends where another needs its place.
 /// Others go on with the small one, slower over long distances.

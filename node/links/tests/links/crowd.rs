@@ -73,7 +73,7 @@ async fn stalled_frames_of_many_are_bounded_together_and_delay_nobody() {
 #[tokio::test]
 async fn who_takes_nothing_is_charged_for_what_quic_holds() {
     const QUEUE: usize = 512 * 1024;
-    const SEND_WINDOW: usize = 320 * 1024;
+    const SEND_WINDOW: usize = 448 * 1024;
     let (a, mut b) = pair().await;
     let ((mut send, _recv), theirs) = meeting(&a, &mut b).await;
     let frame = Bytes::from(vec![7; 64 * 1024]);
