@@ -9,7 +9,7 @@
 //! of the forum cancels out.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
     process::{Child, ChildStdin, Command, Stdio},
     thread,
     time::Duration,
@@ -26,6 +26,8 @@ use crate::{
 
 /// The word that begins the arguments of the process that acts for hostile contacts.
 pub(crate) const HOSTILE: &str = "--hostile-inside";
+/// What that process says when it could begin.
+const READY: &[u8] = b"ready\n";
 /// What a hostile contact has done before anybody is timed beside it, at first and later.
 const WARM_UP: Duration = Duration::from_secs(5);
 const WARM_UP_AGAIN: Duration = Duration::from_secs(1);
@@ -105,9 +107,10 @@ fn beside(runtime: &Runtime, args: &Args, table: &mut Table, cores: &Cores, mann
             thread::sleep(PAUSE);
             took.as_secs_f64()
         };
-        let mut took = vec![time(0)];
-        let hostile = Hostile::start(&scene, &manner.to_string(), flood);
+        let mut hostile = Hostile::start(&scene, &manner.to_string(), flood);
         cores.give(hostile.child.id(), PEERS_CORE, &["-i", "0"]);
+        let mut took = vec![time(0)];
+        hostile.act();
         thread::sleep(if round == 0 { WARM_UP } else { WARM_UP_AGAIN });
         let before = cpu(node);
         thread::sleep(WARM_UP_AGAIN);
@@ -151,7 +154,8 @@ fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
 fn crowd(runtime: &Runtime, args: &Args, table: &mut Table) {
     let scene = Scene::new(CROWD + 2, args.entries);
     let before = rss(pid(&scene.node));
-    let hostile = Hostile::start(&scene, "crowd", FEW);
+    let mut hostile = Hostile::start(&scene, "crowd", FEW);
+    hostile.act();
     thread::sleep(CROWD_WAIT);
     let within = rss(pid(&scene.node));
     let honest = runtime.block_on(scene.forum.person(CROWD, args.honest));
@@ -224,7 +228,7 @@ impl Drop for Cores {
     }
 }
 
-/// A process that acts for hostile contacts until its standard input ends.
+/// A process that acts for hostile contacts from a first line of its standard input to its end.
 struct Hostile {
     child: Child,
     input: ChildStdin,
@@ -235,9 +239,17 @@ impl Hostile {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args([HOSTILE, manner, &entries.to_string()]);
         command.args(scene.words()).stdin(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take().unwrap();
+        // What they are going to say is made.
+        let mut ready = [0; READY.len()];
+        let mut output = child.stdout.take().unwrap();
+        output.read_exact(&mut ready).unwrap();
         Self { child, input }
+    }
+
+    fn act(&mut self) {
+        self.input.write_all(b"\n").unwrap();
     }
 
     fn stop(self) {
@@ -253,19 +265,23 @@ pub(crate) fn hostile(words: &[String]) {
     let (forum, address) = from_words(&words[2..]);
     let runtime = Runtime::new().unwrap();
     let (stop, stopped) = watch::channel(false);
+    let manners = match manner.parse::<usize>() {
+        Ok(manner) => vec![MANNERS[manner].0],
+        Err(_) => GREEDY.into_iter().cycle().take(CROWD).collect(),
+    };
+    let people: Vec<_> = (0..manners.len())
+        .map(|number| runtime.block_on(forum.person(number, entries)))
+        .collect();
+    std::io::stdout().write_all(READY).unwrap();
+    std::io::stdout().flush().unwrap();
+    std::io::stdin().read_exact(&mut [0]).unwrap();
     let mut tasks = Vec::new();
-    let mut act = |number, manner| {
-        let person = runtime.block_on(forum.person(number, entries));
+    if manners.len() == CROWD {
+        tasks.push(runtime.spawn(Peer::knock(address.clone(), stopped.clone())));
+    }
+    for (person, manner) in people.into_iter().zip(manners) {
         let acting = Peer::misbehave(address.clone(), person, manner, stopped.clone());
         tasks.push(runtime.spawn(acting));
-    };
-    if let Ok(manner) = manner.parse::<usize>() {
-        act(0, MANNERS[manner].0);
-    } else {
-        for number in 0..CROWD {
-            act(number, GREEDY[number % GREEDY.len()]);
-        }
-        tasks.push(runtime.spawn(Peer::knock(address.clone(), stopped.clone())));
     }
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
     stop.send_replace(true);
