@@ -3,7 +3,10 @@
 //! The kernel gives no address by itself and doesn't look for doubles, so addresses are there at
 //! once and the same each time. Enter at [`Host`].
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::{
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+    rc::Rc,
+};
 
 use nix::net::if_::if_nametoindex;
 
@@ -15,9 +18,11 @@ const BRIDGE: &str = "br0";
 /// Links of a node as it comes, without the internet.
 const LINKS: &str = "[links]\ninternet = \"off\"\n";
 
-/// What connects hosts: everything that comes in at one port goes out where it belongs.
+/// What connects hosts: everything that comes in at one port goes out where it belongs. It stays as
+/// long as something is plugged in.
+#[derive(Clone)]
 pub(crate) struct Switch {
-    namespace: Namespace,
+    namespace: Rc<Namespace>,
 }
 
 impl Switch {
@@ -26,7 +31,9 @@ impl Switch {
             "link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0"
         ));
         namespace.ip(&format!("link set dev {BRIDGE} addrgenmode none up"));
-        Self { namespace }
+        Self {
+            namespace: Rc::new(namespace),
+        }
     }
 
     pub(super) fn namespace(&self) -> &Namespace {
@@ -65,10 +72,11 @@ impl Switch {
     }
 }
 
-/// An end of a cable: the host's interface, and where its other end is.
+/// A cable: the host's interface at one end, a switch's port at the other.
 struct Interface {
     name: String,
     port: String,
+    switch: Switch,
 }
 
 /// A computer of its own, as far as its network goes.
@@ -93,18 +101,19 @@ impl Host {
         self.namespace.place()
     }
 
-    /// Names the next interface. Its other end is called `port`, wherever it is.
-    pub(super) fn next_interface(&mut self, port: &str) -> String {
+    /// Names the next interface. The other end of its cable will be the switch's `port`.
+    pub(super) fn next_interface(&mut self, switch: &Switch, port: &str) -> String {
         let name = format!("eth{}", self.interfaces.len());
         self.interfaces.push(Interface {
             name: name.clone(),
             port: port.to_owned(),
+            switch: switch.clone(),
         });
         name
     }
 
     pub(super) fn plug(&mut self, switch: &Switch, port: &str, addrs: &[&str]) {
-        let name = self.next_interface(port);
+        let name = self.next_interface(switch, port);
         switch.namespace.ip(&format!(
             "link add {port} type veth peer name {name} netns {}",
             self.namespace.pid()
@@ -149,11 +158,13 @@ impl Host {
         self.add(name, addrs);
     }
 
-    /// The first interface leaves one switch for another, where it gets other addresses.
-    pub(crate) fn walk(&self, from: &Switch, to: &Switch, addrs: &[&str]) {
-        let Interface { name, port } = &self.interfaces[0];
-        from.namespace
+    /// The first interface leaves its switch for another, where it gets other addresses.
+    pub(crate) fn walk(&mut self, to: &Switch, addrs: &[&str]) {
+        let Interface { name, port, switch } = &mut self.interfaces[0];
+        switch
+            .namespace
             .ip(&format!("link set dev {port} netns {}", to.namespace.pid()));
+        *switch = to.clone();
         to.attach(port);
         self.namespace.wait_for_link(name, "state UP");
         to.wait_for(port);
@@ -190,6 +201,22 @@ impl Host {
         node.post("/setup", &serde_json::json!({ "name": name }));
         node
     }
+}
+
+/// Waits until a node knows that it can be reached at an address: an invite or an announcement from
+/// before would name others.
+#[track_caller]
+pub(crate) fn is_at(node: &Node, ip: &str) {
+    node.until("the node to notice its address", |node| {
+        let status = node.get("/status");
+        let links = status["links"].as_array().unwrap();
+        let mut addrs = links
+            .iter()
+            .flat_map(|link| link["addrs"].as_array().unwrap());
+        addrs
+            .any(|addr| addr.as_str().is_some_and(|addr| addr.contains(ip)))
+            .then_some(())
+    });
 }
 
 /// A host that passes on between its first and its second interface, and gives what leaves by the

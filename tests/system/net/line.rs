@@ -52,7 +52,7 @@ impl Running {
         switch: &Switch,
         port: &str,
     ) -> Self {
-        let name = host.next_interface(port);
+        let name = host.next_interface(switch, port);
         for (here, there, other) in [
             ("near", name.as_str(), host.namespace()),
             ("far", port, switch.namespace()),

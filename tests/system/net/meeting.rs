@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Net, Packet};
+use super::{Host, Line, Net, Packet, hosts::is_at};
 use crate::harness::{Node, befriend, hand_on};
 
 /// A cable is out this long: less than a connection waits.
@@ -41,6 +41,7 @@ fn two_hosts_meet_and_no_packet_leaves_their_network() {
     }
     let capture = home.capture();
     let [mut ana, mut ben] = [hosts[0].node("Ana"), hosts[1].node("Ben")];
+    is_at(&ana, "10.1.0.1");
     befriend(&ana, &ben);
     assert_eq!(ana.contact(&ben.id()).unwrap()["link"], "lan");
     talk(&ana, &ben, &forum(&ana, &ben), "Today");
@@ -67,36 +68,36 @@ fn is_here(to: IpAddr) -> bool {
     }
 }
 
-/// Two people whose only addresses are these.
-fn meet_by(one: &str, other: &str) {
-    let Some(net) = Net::start(&[]) else { return };
+/// Ana and Ben at one switch, contacts of each other, each with a host that has one address.
+fn at_home(net: &Net, addrs: [&str; 2]) -> ([Host; 2], [Node; 2]) {
     let home = net.switch();
-    let hosts = (net.host(&home, &[one]), net.host(&home, &[other]));
-    let (ana, ben) = (hosts.0.node("Ana"), hosts.1.node("Ben"));
+    let hosts = addrs.map(|addr| net.host(&home, &[addr]));
+    let [ana, ben] = [hosts[0].node("Ana"), hosts[1].node("Ben")];
+    is_at(&ana, addrs[0].split('/').next().unwrap());
     befriend(&ana, &ben);
+    (hosts, [ana, ben])
+}
+
+fn meet_by(addrs: [&str; 2]) {
+    let Some(net) = Net::start(&[]) else { return };
+    let (_hosts, [ana, ben]) = at_home(&net, addrs);
     talk(&ana, &ben, &forum(&ana, &ben), "Today");
 }
 
 #[test]
 fn they_meet_where_there_is_only_ipv6() {
-    meet_by("fd01::1/64", "fd01::2/64");
+    meet_by(["fd01::1/64", "fd01::2/64"]);
 }
 
 #[test]
 fn they_meet_where_nobody_gives_addresses() {
-    meet_by("169.254.7.1/16", "169.254.7.2/16");
+    meet_by(["169.254.7.1/16", "169.254.7.2/16"]);
 }
 
 #[test]
 fn a_changed_address_is_found_by_the_other_side() {
     let Some(net) = Net::start(&[]) else { return };
-    let home = net.switch();
-    let hosts = [
-        net.host(&home, &["10.1.0.1/24"]),
-        net.host(&home, &["10.1.0.2/24"]),
-    ];
-    let [ana, ben] = [hosts[0].node("Ana"), hosts[1].node("Ben")];
-    befriend(&ana, &ben);
+    let (hosts, [ana, ben]) = at_home(&net, ["10.1.0.1/24", "10.1.0.2/24"]);
     let forum = forum(&ana, &ben);
     talk(&ana, &ben, &forum, "Before");
     hosts[1].readdress(&["10.1.0.77/24"]);
@@ -106,13 +107,7 @@ fn a_changed_address_is_found_by_the_other_side() {
 #[test]
 fn a_cable_that_was_out_for_a_moment_is_not_missed() {
     let Some(net) = Net::start(&[]) else { return };
-    let home = net.switch();
-    let hosts = [
-        net.host(&home, &["10.1.0.1/24"]),
-        net.host(&home, &["10.1.0.2/24"]),
-    ];
-    let [ana, ben] = [hosts[0].node("Ana"), hosts[1].node("Ben")];
-    befriend(&ana, &ben);
+    let (hosts, [ana, ben]) = at_home(&net, ["10.1.0.1/24", "10.1.0.2/24"]);
     let forum = forum(&ana, &ben);
     talk(&ana, &ben, &forum, "Before");
     hosts[1].set_up(false);
@@ -123,4 +118,63 @@ fn a_cable_that_was_out_for_a_moment_is_not_missed() {
     }
     hosts[1].set_up(true);
     ben.reads(&thread, "shall we?");
+}
+
+#[test]
+fn they_meet_over_a_slow_line_that_loses_packets() {
+    let Some(net) = Net::start(&[]) else { return };
+    let home = net.switch();
+    let ana_host = net.host(&home, &["10.1.0.1/24"]);
+    let mut ben_host = net.bare_host();
+    let line = Line {
+        delay: Duration::from_millis(75),
+        lost_per_mille: 30,
+        rate: Some(100_000),
+        seed: 1,
+    };
+    net.plug_by_line(&mut ben_host, line, &home, &["10.1.0.2/24"]);
+    let (ana, ben) = (ana_host.node("Ana"), ben_host.node("Ben"));
+    is_at(&ana, "10.1.0.1");
+    befriend(&ana, &ben);
+    talk(&ana, &ben, &forum(&ana, &ben), "Slowly");
+    let round_trip = ana.contact(&ben.id()).unwrap()["rtt_us"].as_u64().unwrap();
+    assert!(round_trip >= 150_000, "{round_trip}");
+}
+
+#[test]
+fn a_remembered_address_is_enough_where_nobody_may_call_all() {
+    let Some(net) = Net::start(&["nft"]) else {
+        return;
+    };
+    let home = net.switch();
+    home.filter_multicast();
+    let hosts = [
+        net.host(&home, &["10.1.0.1/24", "fd01::1/64"]),
+        net.host(&home, &["10.1.0.2/24", "fd01::2/64"]),
+    ];
+    let [mut ana, mut ben] = [hosts[0].node("Ana"), hosts[1].node("Ben")];
+    is_at(&ana, "10.1.0.1");
+    befriend(&ana, &ben);
+    let forum = forum(&ana, &ben);
+    ana.kill();
+    ben.stop();
+    ben.start();
+    ana.start();
+    talk(&ana, &ben, &forum, "Again");
+}
+
+#[test]
+fn who_is_behind_a_router_reaches_who_is_not() {
+    let Some(net) = Net::start(&["nft"]) else {
+        return;
+    };
+    let (home, campus) = (net.switch(), net.switch());
+    let _router = net.router((&home, "10.1.0.254/24"), (&campus, "10.9.0.1/16"));
+    let ana_host = net.host(&home, &["10.1.0.1/24"]);
+    ana_host.gateway("10.1.0.254");
+    let ben_host = net.host(&campus, &["10.9.0.2/16"]);
+    let (ana, ben) = (ana_host.node("Ana"), ben_host.node("Ben"));
+    is_at(&ben, "10.9.0.2");
+    befriend(&ben, &ana);
+    talk(&ben, &ana, &forum(&ben, &ana), "From outside");
 }

@@ -21,6 +21,7 @@ mod packet;
 
 mod itself;
 mod meeting;
+mod walking;
 
 use std::{
     cell::{Cell, RefCell},
