@@ -94,14 +94,28 @@ fn they_meet_where_nobody_gives_addresses() {
     meet_by(["169.254.7.1/16", "169.254.7.2/16"]);
 }
 
-#[test]
-fn a_changed_address_is_found_by_the_other_side() {
+/// Ben gets another address, and both go on.
+fn address_changes(gateway: Option<&str>) {
     let Some(net) = Net::start(&[]) else { return };
     let (hosts, [ana, ben]) = at_home(&net, ["10.1.0.1/24", "10.1.0.2/24"]);
     let forum = forum(&ana, &ben);
     talk(&ana, &ben, &forum, "Before");
     hosts[1].readdress(&["10.1.0.77/24"]);
+    if let Some(gateway) = gateway {
+        hosts[1].gateway(gateway);
+    }
     talk(&ana, &ben, &forum, "After");
+}
+
+#[test]
+fn a_changed_address_is_found_by_the_other_side() {
+    address_changes(Some("10.1.0.254"));
+}
+
+/// iroh waits for a default route first, for five seconds.
+#[test]
+fn a_changed_address_is_found_where_no_way_leads_out() {
+    address_changes(None);
 }
 
 #[test]
