@@ -361,7 +361,7 @@ impl Meeting {
         let cleared = clearances(&self.victim.store, &self.puppet.store.me, &self.excluded);
         self.victim
             .session
-            .handle_audience(cleared, self.rev, Vec::new());
+            .handle_audience(cleared, self.rev, Vec::new(), None);
     }
 
     /// The hostile side's own device writes, loses what it wrote, or writes something else there.

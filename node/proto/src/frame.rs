@@ -4,6 +4,7 @@
 //! [`Data`] frames on a stream for each space.
 
 use crate::{
+    beacon::BeaconKey,
     frontier::Frontier,
     ids::DeviceId,
     limits::{ADMISSION_DEPTH_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
@@ -121,12 +122,15 @@ pub enum Control {
         /// Which feeds.
         feeds: Vec<TailWant>,
     },
-    /// Spaces offered to the receiver, all that are unanswered.
+    /// Spaces offered to the receiver, all that are unanswered, and what the sending device's
+    /// beacons are recognised by, where the receiver doesn't know it yet.
     Offers {
         /// The sender's count.
         rev: u64,
         /// The offers.
         offers: Vec<OfferFrame>,
+        /// The device's key for beacons.
+        beacon: Option<BeaconKey>,
     },
     /// The receiver's offers up to this count are kept.
     Seen {
@@ -258,7 +262,11 @@ impl Control {
                     put_varint(&mut out, *seq);
                 }
             }
-            Self::Offers { rev, offers } => {
+            Self::Offers {
+                rev,
+                offers,
+                beacon,
+            } => {
                 out.push(8);
                 put_varint(&mut out, *rev);
                 put_varint(&mut out, offers.len() as u64);
@@ -266,6 +274,8 @@ impl Control {
                     put_prefixed(&mut out, &offer.descriptor);
                     put_prefixed(&mut out, &offer.chain);
                 }
+                out.push(u8::from(beacon.is_some()));
+                out.extend(beacon.iter().flat_map(|key| key.0));
             }
             Self::Seen { rev } => {
                 out.push(9);
@@ -331,6 +341,11 @@ impl Control {
                 Self::Offers {
                     rev,
                     offers: list(&mut reader, "offers", OFFERS_PER_CONTACT_MAX, read_offer)?,
+                    beacon: if reader.flag("beacon")? {
+                        Some(BeaconKey(reader.id()?))
+                    } else {
+                        None
+                    },
                 }
             }
             9 => Self::Seen {
@@ -617,6 +632,12 @@ pub(crate) mod tests {
                     descriptor: vec![1],
                     chain: vec![],
                 }],
+                beacon: Some(BeaconKey([7; 32])),
+            },
+            Control::Offers {
+                rev: 5,
+                offers: Vec::new(),
+                beacon: None,
             },
             Control::Seen { rev: 4 },
             Control::WantTails {

@@ -2,6 +2,7 @@
 
 use proto::{
     DeviceId, EntryId,
+    beacon::BeaconKey,
     frame::{Control, OfferFrame, TailWant},
     frontier::{Frontier, Holes, Tail},
     merkle::{FANOUT, Node, Prefix},
@@ -121,6 +122,7 @@ impl Meeting {
                         chain: script.blob().to_vec(),
                     })
                     .collect(),
+                beacon: script.flag().then(|| BeaconKey([script.byte(); 32])),
             },
             8 => Control::WantTails {
                 channel,

@@ -45,6 +45,7 @@ impl Side {
             rev,
             seen_rev: 1,
             offers: Vec::new(),
+            beacon: None,
         };
         let session = Session::new(start, &store).unwrap();
         Self {

@@ -41,6 +41,7 @@ use tail::Pace;
 pub use self::{ends::EndProof, receive::run_bytes};
 use crate::{
     audience::Clearance,
+    beacon::BeaconKey,
     frame::{Hello, LinkClass, OfferFrame, VERSION},
     frontier::Frontier,
     ids::{DeviceId, SpaceId},
@@ -174,6 +175,8 @@ pub struct Start {
     pub seen_rev: u64,
     /// Offers that wait for the contact.
     pub offers: Vec<OfferFrame>,
+    /// What our device's beacons are recognised by, where the contact doesn't know it yet.
+    pub beacon: Option<BeaconKey>,
 }
 
 impl std::fmt::Debug for Start {
@@ -239,12 +242,14 @@ pub enum Output {
     },
     /// These spaces are common: remember them, with the contact's count once its offers are kept.
     Common(BTreeSet<SpaceId>),
-    /// Keep these offers and the count, then call [`Session::handle_offers_kept`].
+    /// Keep these offers, the key and the count, then call [`Session::handle_offers_kept`].
     Offers {
         /// The contact's count.
         rev: u64,
         /// The offers.
         offers: Vec<OfferFrame>,
+        /// What the contact's device's beacons are recognised by from now on.
+        beacon: Option<BeaconKey>,
     },
     /// The contact kept our offers up to this count.
     SeenBy {
@@ -357,6 +362,7 @@ pub struct Session {
     rev: u64,
     seen_rev: u64,
     offers: Vec<OfferFrame>,
+    beacon: Option<BeaconKey>,
     theirs: Option<Hello>,
     own_hello: Option<Hello>,
     /// How long our own feeds were when the hello's digest was made.
@@ -379,7 +385,7 @@ pub struct Session {
     /// The common spaces that were told last, so that they aren't stored again.
     stored_common: Option<BTreeSet<SpaceId>>,
     /// Offers that came while earlier ones are being stored.
-    offers_waiting: Option<(u64, Vec<OfferFrame>)>,
+    offers_waiting: Option<(u64, Vec<OfferFrame>, Option<BeaconKey>)>,
     offers_storing: bool,
     /// The highest of our counts that the peer said to have kept.
     acked_rev: u64,
@@ -434,6 +440,7 @@ impl Session {
             rev: start.rev,
             seen_rev: start.seen_rev,
             offers: start.offers,
+            beacon: start.beacon,
             theirs: None,
             own_hello: None,
             hello_bases,

@@ -112,14 +112,22 @@ impl Session {
             Control::WantTails { channel, feeds } => self
                 .handle_want_tails(channel, feeds, store)
                 .map_err(Fatal::Store),
-            Control::Offers { rev, offers } => {
+            Control::Offers {
+                rev,
+                offers,
+                beacon,
+            } => {
                 if rev == self.seen_rev {
                     self.say.seen = true;
                 } else if self.offers_storing {
-                    self.offers_waiting = Some((rev, offers));
+                    self.offers_waiting = Some((rev, offers, beacon));
                 } else {
                     self.offers_storing = true;
-                    self.work.push_back(Output::Offers { rev, offers });
+                    self.work.push_back(Output::Offers {
+                        rev,
+                        offers,
+                        beacon,
+                    });
                 }
                 Ok(())
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Channel, Fatal, GENERATIONS_MAX, Output, Session, SpaceStore, by_space};
 use crate::{
     audience::Clearance,
+    beacon::BeaconKey,
     frame::{Control, Hello, LinkClass, OfferFrame, TAG_LEN, VERSION},
     ids::SpaceId,
     limits::SPACES_MAX,
@@ -17,13 +18,14 @@ use crate::{
 const CLASSES: [usize; 4] = [16, 64, 256, SPACES_MAX];
 
 impl Session {
-    /// What the contact may have has changed, or what we offer them. Spaces that are no longer
+    /// What the contact may have has changed, what we offer them, or the key of our beacons. Spaces that are no longer
     /// allowed are cut off at once, before the peer is told: nothing about them leaves any more.
     pub fn handle_audience(
         &mut self,
         clearances: Vec<(Clearance, SpaceKind)>,
         rev: u64,
         offers: Vec<OfferFrame>,
+        beacon: Option<BeaconKey>,
     ) {
         self.clearances = by_space(clearances);
         self.channels
@@ -32,6 +34,7 @@ impl Session {
             .retain(|space, _| self.clearances.contains_key(space));
         self.rev = rev;
         self.offers = offers;
+        self.beacon = beacon;
         if self.theirs.is_none() {
             self.hello_stale = true;
         } else if self.generation < GENERATIONS_MAX {

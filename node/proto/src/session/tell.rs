@@ -26,6 +26,7 @@ impl Session {
             let offers = Control::Offers {
                 rev: self.rev,
                 offers: self.offers.clone(),
+                beacon: self.beacon.clone(),
             };
             return Ok(Some(offers.encode()));
         }

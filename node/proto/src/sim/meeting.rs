@@ -165,6 +165,7 @@ impl<S: NodeStore> World<S> {
             rev: audience.rev,
             seen_rev: audience.seen_rev,
             offers: audience.offers,
+            beacon: None,
         };
         let view = self.well(ends[s], node.store.view());
         let session = self.well(ends[s], Session::new(start, &*view));
@@ -238,7 +239,7 @@ impl<S: NodeStore> World<S> {
                     if let Some(side) = self.side(meeting, s) {
                         let (rev, offers) = (audience.rev, audience.offers);
                         side.session
-                            .handle_audience(audience.clearances, rev, offers);
+                            .handle_audience(audience.clearances, rev, offers, None);
                     }
                 }
                 // They are no contact any more.

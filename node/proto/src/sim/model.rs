@@ -287,7 +287,7 @@ impl State {
                 }
                 Stored::Done
             }
-            Output::Offers { rev, offers } => {
+            Output::Offers { rev, offers, .. } => {
                 for offer in &offers {
                     *audience |= self.offered(peer, offer);
                 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     admission::Chain,
+    beacon::{Beacon, BeaconKey},
     frame::{Control, Data, Hello, Hint, LinkClass, OfferFrame, TailWant},
     ids::DeviceId,
     merkle::{FANOUT, Node, Prefix},
@@ -38,12 +39,22 @@ const fn name_of(frame: &Control) -> &'static str {
         Control::Want { .. } => "want",
         Control::WantTails { .. } => "want-tails",
         Control::WantBodies { .. } => "want-bodies",
+        Control::Offers {
+            beacon: Some(_), ..
+        } => "offers.beacon",
         Control::Offers { .. } => "offers",
         Control::Seen { .. } => "seen",
     }
 }
 
 pub(super) fn add(lines: &mut Lines) {
+    let beacon = BeaconKey([0x36; 32]).beacon([0x37; 16]).label();
+    lines.remark("The beacon of the key 32 x 36 with the nonce 16 x 37, as text.");
+    lines.both("beacon", beacon.into_bytes(), |bytes| {
+        let label = str::from_utf8(bytes).expect("text");
+        let beacon = Beacon::from_label(label).expect("a beacon");
+        beacon.label().into_bytes()
+    });
     let key = SessionKey::new(&[0x31; 32]);
     let space = descriptor().id();
     let agreed = key.agreed([space].iter());
@@ -112,11 +123,17 @@ pub(super) fn add(lines: &mut Lines) {
             seqs: vec![7, 256],
         },
         Control::Offers {
+            beacon: None,
             rev: 3,
             offers: vec![OfferFrame {
                 descriptor: descriptor().encode(),
                 chain: chain.encode(),
             }],
+        },
+        Control::Offers {
+            beacon: Some(BeaconKey([0x36; 32])),
+            rev: 4,
+            offers: Vec::new(),
         },
         Control::Seen { rev: 900 },
         Control::WantTails {
