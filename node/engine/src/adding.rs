@@ -16,7 +16,7 @@ use store::Txn;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    clock,
+    beacons, clock,
     error::{Error, Result},
     event::EventKind,
     events::About,
@@ -292,6 +292,7 @@ pub(crate) fn befriend(
     contact.my_rev += 1;
     records::put_device(&mut contact, card);
     txn.put_contact(&id, &contact)?;
+    beacons::owe(txn, id, contact.my_rev)?;
     txn.set_name(id, &card.name, now)?;
     let own = keys.identity.id();
     let conversation = conversation_id(&secret.0);

@@ -11,6 +11,7 @@ use links::{Admission, Arrival, CloseCode, EndpointSecret, Links, TemporaryEndpo
 use proto::{
     DeviceId, EndpointId, IdentityId, Millis, SpaceId,
     audience::{Clearance, ContactFacts, clear},
+    beacon::BeaconKey,
     card::PairSecret,
     frame::OfferFrame,
     space::SpaceKind,
@@ -22,12 +23,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     adding::Waiting,
-    clock,
+    beacons, clock,
     config::{Config, Internet},
     error::{Error, Result},
     event::EventKind,
     events::{About, Events},
     files::Keys,
+    lan::Lan,
     meeting::{Agreed, Meeting},
     records::{self, Contact, ContactState},
     supervisor::{self, Supervisor},
@@ -53,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     pub(crate) admission: Admission,
     pub(crate) turns: Turns,
+    pub(crate) lan: Lan,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     keys: RwLock<Option<Keys>>,
@@ -74,6 +77,8 @@ pub(crate) struct Audience {
     pub(crate) rev: u64,
     pub(crate) seen_rev: u64,
     pub(crate) offers: Vec<OfferFrame>,
+    /// The key of our beacons, where they don't know it.
+    pub(crate) beacon: Option<BeaconKey>,
     pub(crate) secret: PairSecret,
     contact: Contact,
 }
@@ -115,6 +120,7 @@ impl Inner {
             events,
             admission: Admission::new(),
             turns: Turns::default(),
+            lan: Lan::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             keys: RwLock::new(keys),
@@ -278,6 +284,7 @@ impl Inner {
         if let Err(error) = noted {
             tracing::warn!(%error, "could not note when a contact was met");
         }
+        self.lan.contacts_changed();
     }
 
     /// What went to and fro with a contact since the start of the program.
@@ -365,6 +372,7 @@ impl Inner {
         for endpoint in endpoints {
             self.admission.permit(*endpoint);
         }
+        self.lan.contacts_changed();
         let mut supervisors = lock(&self.supervisors);
         if let Some(running) = supervisors.get(&contact) {
             running.wake();
@@ -456,11 +464,13 @@ pub(crate) fn audience_of(
         clearances.extend(clear(&space, &facts_of).map(|clearance| (clearance, space.kind)));
     }
     let offers = records::unseen_offers_to(snapshot, id, contact.acked_rev)?;
+    let beacon = beacons::owed(snapshot, id, contact.acked_rev)?;
     Ok(Some(Audience {
         clearances,
         rev: contact.my_rev,
         seen_rev: contact.seen_rev,
         offers,
+        beacon,
         secret,
         contact,
     }))

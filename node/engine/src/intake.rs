@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use proto::{
     DeviceId, EndpointId, IdentityId, Millis, SpaceId,
     admission::Chain,
+    beacon::BeaconKey,
     body::{Body, kind},
     frame::OfferFrame,
     limits::{BATCH_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
@@ -16,7 +17,7 @@ use proto::{
 use store::{Error, ImportError, Imported, NewEntry, Txn};
 
 use crate::{
-    clock,
+    beacons, clock,
     event::EventKind,
     events::About,
     inner::{Inner, about_contact},
@@ -57,6 +58,7 @@ pub(crate) enum Job {
     Offers {
         rev: u64,
         offers: Vec<OfferFrame>,
+        beacon: Option<BeaconKey>,
     },
     SeenBy {
         rev: u64,
@@ -95,7 +97,15 @@ impl Job {
                 body,
             },
             Output::Common(spaces) => Self::Common(spaces),
-            Output::Offers { rev, offers } => Self::Offers { rev, offers },
+            Output::Offers {
+                rev,
+                offers,
+                beacon,
+            } => Self::Offers {
+                rev,
+                offers,
+                beacon,
+            },
             Output::SeenBy { rev } => Self::SeenBy { rev },
             Output::PeerHolds { space, base } => Self::PeerHolds { space, base },
             Output::Control(_) | Output::Equal(_) | Output::Rejected(_) => return None,
@@ -161,6 +171,8 @@ impl JobResult {
 pub(crate) struct Aftermath {
     pub(crate) events: Told,
     pub(crate) audience: bool,
+    /// Keys of beacons changed.
+    pub(crate) beacons: bool,
 }
 
 /// Events in order. Those of new entries become texts only after the commit: the writer has
@@ -221,6 +233,9 @@ impl Inner {
         self.events.emit_all(aftermath.events.events());
         if aftermath.audience {
             self.tell_audience();
+        }
+        if aftermath.beacons {
+            self.lan.contacts_changed();
         }
         for result in &results {
             self.pass_on(endpoint, result);
@@ -358,7 +373,15 @@ impl From {
                 records::set_agreed(txn, self.contact, self.endpoint, spaces)?;
                 JobResult::Done
             }
-            Job::Offers { rev, offers } => {
+            Job::Offers {
+                rev,
+                offers,
+                beacon,
+            } => {
+                if let Some(key) = beacon {
+                    beacons::keep(txn, self.contact, self.endpoint, key)?;
+                    aftermath.beacons = true;
+                }
                 self.offers(txn, rev, &offers, aftermath)?;
                 JobResult::OffersKept { rev }
             }

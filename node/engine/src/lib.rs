@@ -14,6 +14,7 @@
 mod adding;
 mod api;
 mod batches;
+mod beacons;
 mod clock;
 mod config;
 mod disk;
@@ -25,6 +26,7 @@ pub mod files;
 mod inner;
 mod intake;
 mod invites;
+mod lan;
 mod meeting;
 mod own_feed;
 mod records;

@@ -269,6 +269,7 @@ impl Driver {
                 rev: facts.rev,
                 seen_rev: facts.seen_rev,
                 offers: facts.offers,
+                beacon: facts.beacon,
             };
             let mut session = Session::new(start, &snapshot)?;
             let fetch = inner.fetch_from(&snapshot, meeting.contact)?;
@@ -557,7 +558,7 @@ impl Driver {
                 .audience_of(&snapshot, self.meeting.contact)?
                 .ok_or(End::Cut)?;
             self.session
-                .handle_audience(facts.clearances, facts.rev, facts.offers);
+                .handle_audience(facts.clearances, facts.rev, facts.offers, facts.beacon);
             self.choose_fetch(&snapshot)?;
         }
         let mut hints = Vec::new();

@@ -106,7 +106,10 @@ async fn dial(inner: &Arc<Inner>, contact: IdentityId) -> Result<Connection, Str
     };
     let mut last = "no address of this contact is known".to_owned();
     for (endpoint, addrs) in devices {
-        match links.dial(endpoint, &addrs, None, Protocol::Sync).await {
+        // Where it was heard first: it may have moved since it was met.
+        let mut all = inner.lan.addrs_of(endpoint);
+        all.extend(addrs);
+        match links.dial(endpoint, &all, None, Protocol::Sync).await {
             Ok(conn) => return Ok(conn),
             Err(error) => last = error.to_string(),
         }

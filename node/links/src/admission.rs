@@ -7,6 +7,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     fmt,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,7 +15,10 @@ use std::{
 use proto::EndpointId;
 use tokio::time::Instant;
 
-use crate::{CloseCode, Protocol, Side};
+use crate::{
+    CloseCode, Protocol, Side,
+    address::{self, PathKind},
+};
 
 /// Connections that people without a permit hold open at once to add a contact. A camp's board
 /// with a printed invite is the busiest case thought of; each costs a handshake and a few KiB.
@@ -51,6 +55,9 @@ pub enum Refusal {
     /// It came from the internet, whose link is off.
     #[error("the internet link is off")]
     Outside,
+    /// It came from an address on the local network where no contact was met or recognised.
+    #[error("nobody known is at this address of the local network")]
+    Unrecognised,
     /// A dial that the node didn't ask for; gossip tries this for addresses it was told.
     #[error("nobody here asked for this connection")]
     Unasked,
@@ -67,6 +74,7 @@ impl Refusal {
             | Self::MeetClosed
             | Self::UnknownProtocol
             | Self::Outside
+            | Self::Unrecognised
             | Self::Unasked => CloseCode::Refused,
         }
     }
@@ -98,6 +106,8 @@ pub struct RefusalCounts {
     pub unknown_protocol: u64,
     /// [`Refusal::Outside`].
     pub outside: u64,
+    /// [`Refusal::Unrecognised`].
+    pub unrecognised: u64,
     /// [`Refusal::Unasked`].
     pub unasked: u64,
     /// Gossip events that named an endpoint other than the pair's peer, dropped.
@@ -117,6 +127,7 @@ impl RefusalCounts {
             + self.not_hybrid
             + self.unknown_protocol
             + self.outside
+            + self.unrecognised
             + self.unasked
             + self.foreign_gossip
             + self.abused_gossip
@@ -131,6 +142,7 @@ impl RefusalCounts {
             Refusal::NotHybrid => &mut self.not_hybrid,
             Refusal::UnknownProtocol => &mut self.unknown_protocol,
             Refusal::Outside => &mut self.outside,
+            Refusal::Unrecognised => &mut self.unrecognised,
             Refusal::Unasked => &mut self.unasked,
         };
         *count += 1;
@@ -156,6 +168,8 @@ pub struct Admission {
 struct State {
     permitted: HashSet<EndpointId>,
     meet_open: bool,
+    /// Addresses on local networks from which packets are answered.
+    neighbours: HashSet<IpAddr>,
     /// Accepted meet attempts within [`MEET_WINDOW`], oldest first, at most [`MEET_ATTEMPTS`].
     attempts: VecDeque<(Instant, EndpointId)>,
     refused: RefusalCounts,
@@ -193,6 +207,21 @@ impl Admission {
     /// Opens or closes the door for people who come to add a contact.
     pub fn set_meet_open(&self, open: bool) {
         self.lock().meet_open = open;
+    }
+
+    /// From which addresses of local networks packets are answered. Others get no sign that a node
+    /// is there: the handshake would show the endpoint's key to anybody. An open door for people who
+    /// come to add a contact answers everybody.
+    pub fn set_neighbours(&self, neighbours: HashSet<IpAddr>) {
+        let canonical = neighbours.into_iter().map(|ip| ip.to_canonical());
+        self.lock().neighbours = canonical.collect();
+    }
+
+    /// Whether a packet from an address is answered, as far as local networks go.
+    pub(crate) fn answers(&self, ip: IpAddr, door: Door) -> bool {
+        let state = self.lock();
+        let open = state.meet_open || door == Door::Temporary;
+        open || address::kind(ip) != PathKind::Lan || state.neighbours.contains(&ip.to_canonical())
     }
 
     /// What the rules say about a connection, without the bounds on meets and counting nothing.
@@ -316,6 +345,31 @@ mod tests {
 
     const ANA: EndpointId = EndpointId([1; 32]);
     const BEN: EndpointId = EndpointId([2; 32]);
+
+    #[test]
+    fn on_a_local_network_only_known_addresses_are_answered() {
+        let admission = Admission::new();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let known = ["192.168.1.5", "fe80::1"].map(ip);
+        admission.set_neighbours(known.into());
+        for text in [
+            "192.168.1.5",
+            "::ffff:192.168.1.5",
+            "fe80::1",
+            "127.0.0.1",
+            "::1",
+        ] {
+            assert!(admission.answers(ip(text), Door::Main), "{text}");
+        }
+        // Whether the internet is answered is the internet link's matter.
+        assert!(admission.answers(ip("8.8.8.8"), Door::Main));
+        for text in ["192.168.1.6", "10.0.0.1", "fe80::2", "169.254.0.1"] {
+            assert!(!admission.answers(ip(text), Door::Main), "{text}");
+            assert!(admission.answers(ip(text), Door::Temporary), "{text}");
+        }
+        admission.set_meet_open(true);
+        assert!(admission.answers(ip("192.168.1.6"), Door::Main));
+    }
 
     fn meet(admission: &Admission, remote: EndpointId, open: usize, now: Instant) -> Verdict {
         admission.admit(

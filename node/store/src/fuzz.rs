@@ -25,6 +25,7 @@ pub fn row(kind: u8, bytes: &[u8]) -> Option<Vec<u8>> {
         8 => records::again::<OfferOut>(bytes),
         9 => records::again::<Left>(bytes),
         10 => records::again::<OwnDevice>(bytes),
+        11 => records::again::<records::Beacons>(bytes),
         _ => records::again::<Setting>(bytes),
     }
 }

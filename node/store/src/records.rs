@@ -3,6 +3,7 @@
 //! Each kind has a getter, a list, a put and a remove. Nothing here is derived from entries, and
 //! this module decides nothing about what the rows mean.
 
+mod beacons;
 mod offers;
 mod people;
 
@@ -24,6 +25,7 @@ use crate::{
     view::View,
 };
 
+pub use beacons::Beacons;
 pub use offers::{Invite, Left, OfferIn, OfferOut, OfferState};
 pub use people::{Contact, ContactDevice, ContactState, Trust};
 
@@ -164,6 +166,8 @@ records! {
     OfferOut [(IdentityId, SpaceId)]: offer_out, offers_out, put_offer_out, remove_offer_out;
     /// A space that we left and that is not to be taken again by itself.
     Left [SpaceId]: left, all_left, put_left, remove_left;
+    /// Keys of beacons between this device and a contact.
+    Beacons [IdentityId]: beacons, all_beacons, put_beacons, remove_beacons;
     /// A setting.
     Setting [String]: setting, settings, put_setting, remove_setting;
 }
@@ -256,7 +260,7 @@ impl Txn<'_> {
         self.put_kept(identity, contact)
     }
 
-    /// Forgets a contact with endpoints, offers, exclusions, quota and the name of the card.
+    /// Forgets a contact with endpoints, offers, exclusions, quota, beacons and the name of the card.
     ///
     /// # Errors
     /// The database's.
@@ -265,6 +269,7 @@ impl Txn<'_> {
         self.forget_endpoints(identity)?;
         self.forget_name(*identity)?;
         self.forget_usage(identity)?;
+        self.remove_beacons(identity)?;
         self.remove_all(Table::OffersOut, Key::new().bytes(&identity.0), usize::MAX)?;
         for (key, _) in self.collect(Table::Exclusions, Key::new())? {
             if key.get(32..) == Some(identity.0.as_slice()) {

@@ -116,6 +116,8 @@ tables! {
     Usage = "usage-1",
     /// Contact 32 -> bytes that may come in through the contact, where it isn't the default.
     Quotas = "quotas-1",
+    /// Contact 32 -> keys of beacons between this device and theirs.
+    Beacons = "beacons-1",
 }
 
 /// Rows of [`Table`].

@@ -6,7 +6,7 @@ use proto::{IdentityId, limits::NAME_CHARS_MAX, space::SpaceKind as Kind, text};
 
 use super::{Node, page_of};
 use crate::{
-    Error, Result, adding,
+    Error, Result, adding, beacons,
     error::invalid,
     event::EventKind,
     files::Keys,
@@ -370,10 +370,17 @@ impl Node {
         if row.state == Row::Asks {
             adding::decide(&self.0, id, false).await?;
         }
+        let key = beacons::fresh_key();
         self.0
             .store
-            .write(move |txn| forget(txn, &keys, id))
+            .write(move |txn| {
+                forget(txn, &keys, id)?;
+                // They would go on recognising this device by the key that they know.
+                beacons::renew(txn, key)
+            })
             .await?;
+        self.0.tell_audience();
+        self.0.lan.contacts_changed();
         self.0.events.emit(EventKind::Contact, about_contact(id));
         Ok(())
     }

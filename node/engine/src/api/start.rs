@@ -20,6 +20,7 @@ use crate::{
     files::{self, Keys},
     inner::Inner,
     invites,
+    lan::Search,
     records::{self, ContactState},
     spaces,
     view::{Counts, LinkKind, LinkStatus, Status},
@@ -62,6 +63,7 @@ impl Node {
         let inner = Arc::new(Inner::new(config, store, Events::new(start), keys));
         inner.open_links(&seed).await?;
         inner.tasks.spawn(crate::disk::attend(inner.clone()));
+        inner.tasks.spawn(crate::lan::attend(inner.clone()));
         let node = Self(inner);
         if node.is_set_up() {
             node.resume().await?;
@@ -283,10 +285,17 @@ impl Node {
             fixed_by_file,
         };
         let lan = of_kind(links::PathKind::Lan);
-        let lan_state = if lan.is_empty() {
-            "no address on a local network"
-        } else {
-            "listening; contacts are dialled where they were last"
+        let lan_state = match self.0.lan.search() {
+            Search::Failing(error) => {
+                format!("{error}; contacts are dialled where they were met last")
+            }
+            _ if lan.is_empty() => "no address on a local network".to_owned(),
+            Search::Idle => "contacts are dialled where they were met last".to_owned(),
+            Search::Running(0) => "looking for contacts on this network".to_owned(),
+            Search::Running(1) => "one contact's device is on this network".to_owned(),
+            Search::Running(count) => {
+                format!("{count} devices of contacts are on this network")
+            }
         };
         Ok(vec![
             status(
@@ -296,7 +305,7 @@ impl Node {
                 of_kind(links::PathKind::Loopback),
                 true,
             ),
-            status(LinkKind::Lan, !lan.is_empty(), lan_state, lan, true),
+            status(LinkKind::Lan, !lan.is_empty(), &lan_state, lan, true),
             match internet {
                 Internet::Off => status(
                     LinkKind::Internet,

@@ -63,6 +63,11 @@ impl Acceptor {
                 incoming.ignore();
                 continue;
             }
+            if direct.is_some_and(|addr| !self.admission.answers(addr.ip(), self.door)) {
+                self.admission.count(Refusal::Unrecognised);
+                incoming.ignore();
+                continue;
+            }
             let Ok(permit) = room.clone().try_acquire_owned() else {
                 incoming.refuse();
                 continue;

@@ -1,0 +1,342 @@
+//! Contacts on the local network: our beacon, theirs, and whose packets are answered there.
+//!
+//! One task announces a beacon with a fresh nonce every quarter of an hour and whenever the own
+//! addresses change, and dials whoever it recognises. On a local network only those are answered
+//! who were recognised lately or were met at that address; others see no sign of a node, see
+//! [`links::Admission::set_neighbours`]. A node that is bound to loopback only has no network to
+//! search, and sends nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use links::{Announcement, Family, PathKind, Sighting, address};
+use proto::{
+    EndpointId, IdentityId, Millis,
+    beacon::{BeaconKey, NONCE_BYTES, PERIOD_MS, Recognised, Recogniser},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use crate::{beacons, files, inner::Inner};
+
+/// A beacon of the period before is still good while its sender may be announcing the next.
+const FRESH: Duration = Duration::from_millis(2 * PERIOD_MS);
+/// Between two looks at the own addresses, which follow the system's news of them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two tries to begin where the local network can't be searched.
+const RETRY_EVERY: Duration = Duration::from_secs(30);
+/// Sightings that wait for the next second because too many came within this one.
+const LATER_MAX: usize = 256;
+
+type Device = (IdentityId, EndpointId);
+
+/// What the node knows of the local network.
+#[derive(Debug, Default)]
+pub(crate) struct Lan {
+    changed: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By device and family: each family has its own port, so its own beacon.
+    heard: BTreeMap<(EndpointId, Family), Heard>,
+    searching: bool,
+    trouble: Option<String>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    addrs: Vec<SocketAddr>,
+    at: Instant,
+}
+
+impl Heard {
+    fn is_fresh(&self) -> bool {
+        self.at.elapsed() < FRESH
+    }
+}
+
+/// How the search of the local network goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// There is no network to search.
+    Idle,
+    /// Our beacon is there, and we listen: so many contacts' devices were heard lately.
+    Running(usize),
+    /// It can't be searched.
+    Failing(String),
+}
+
+impl Lan {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Contacts, their addresses or keys have changed.
+    pub(crate) fn contacts_changed(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Where a device's beacon was heard lately.
+    pub(crate) fn addrs_of(&self, endpoint: EndpointId) -> Vec<SocketAddr> {
+        let state = self.lock();
+        let of_device = state
+            .heard
+            .range((endpoint, Family::V4)..=(endpoint, Family::V6));
+        let fresh = of_device.filter(|(_, heard)| heard.is_fresh());
+        let mut addrs: Vec<SocketAddr> = fresh
+            .flat_map(|(_, heard)| heard.addrs.iter().copied())
+            .collect();
+        // A link-local address names its interface, which gets lost on the way back: it is the
+        // last resort.
+        let last_resort = |addr: &SocketAddr| matches!(addr, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
+        if !addrs.iter().all(last_resort) {
+            addrs.retain(|addr| !last_resort(addr));
+        }
+        addrs
+    }
+
+    pub(crate) fn search(&self) -> Search {
+        let state = self.lock();
+        if let Some(trouble) = &state.trouble {
+            return Search::Failing(trouble.clone());
+        }
+        if !state.searching {
+            return Search::Idle;
+        }
+        let fresh = state.heard.iter().filter(|(_, heard)| heard.is_fresh());
+        let devices: BTreeSet<EndpointId> = fresh.map(|((device, _), _)| *device).collect();
+        Search::Running(devices.len())
+    }
+
+    fn note(&self, device: EndpointId, addrs: Vec<SocketAddr>) {
+        let at = Instant::now();
+        let mut state = self.lock();
+        state.heard.retain(|_, heard| heard.is_fresh());
+        if let Some(first) = addrs.first() {
+            let family = Family::of(first.ip());
+            state.heard.insert((device, family), Heard { addrs, at });
+        }
+    }
+
+    fn heard_ips(&self) -> Vec<IpAddr> {
+        let state = self.lock();
+        let heard = state.heard.values();
+        let fresh = heard.filter(|heard| heard.is_fresh());
+        fresh
+            .flat_map(|heard| &heard.addrs)
+            .map(SocketAddr::ip)
+            .collect()
+    }
+}
+
+/// Runs until the node stops.
+pub(crate) async fn attend(inner: Arc<Inner>) {
+    // Whom to answer has to be known also where nothing is searched.
+    answer_neighbours(&inner);
+    loop {
+        let opened = match wanted(&inner) {
+            None => Ok(None),
+            Some(_) => links::Lan::open().map(Some),
+        };
+        let wait = match opened {
+            Ok(None) => LOOK_EVERY,
+            Ok(Some((lan, sightings))) => {
+                {
+                    let mut state = inner.lan.lock();
+                    (state.searching, state.trouble) = (true, None);
+                }
+                let mut search = Searching::new(inner.clone(), lan);
+                let ended = search.run(sightings).await;
+                inner.lan.lock().searching = false;
+                match ended {
+                    Ended::Stopped => return,
+                    Ended::Nowhere => LOOK_EVERY,
+                    Ended::Failed(error) => failing(&inner, &error),
+                }
+            }
+            Err(error) => failing(&inner, &error),
+        };
+        tokio::select! {
+            () = inner.stop.cancelled() => return,
+            () = inner.lan.changed.notified() => answer_neighbours(&inner),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+fn failing(inner: &Inner, error: &dyn std::fmt::Display) -> Duration {
+    tracing::warn!(%error, "the local network can't be searched");
+    inner.lan.lock().trouble = Some(error.to_string());
+    RETRY_EVERY
+}
+
+/// By which families and ports the node can be reached on a local network, and at which addresses;
+/// `None` where it isn't set up, is bound to loopback only or has no links.
+fn wanted(inner: &Inner) -> Option<(BTreeMap<Family, u16>, BTreeSet<SocketAddr>)> {
+    inner.keys()?;
+    let links = inner.links()?;
+    let mut ports = BTreeMap::new();
+    for addr in links.bound() {
+        if address::kind(addr.ip()) != PathKind::Loopback {
+            ports.entry(Family::of(addr.ip())).or_insert(addr.port());
+        }
+    }
+    let is_local = |addr: &SocketAddr| address::kind(addr.ip()) == PathKind::Lan;
+    let addrs = links.addrs().into_iter().filter(is_local).collect();
+    (!ports.is_empty()).then_some((ports, addrs))
+}
+
+enum Ended {
+    Stopped,
+    Nowhere,
+    Failed(String),
+}
+
+/// The search while it runs.
+struct Searching {
+    inner: Arc<Inner>,
+    lan: links::Lan,
+    recogniser: Recogniser<Device>,
+    /// What is announced: under which key, for which addresses.
+    announced: Option<(BeaconKey, BTreeSet<SocketAddr>)>,
+    /// When the next nonce is due.
+    due: Instant,
+    later: VecDeque<Sighting>,
+    began: Instant,
+}
+
+impl Searching {
+    fn new(inner: Arc<Inner>, lan: links::Lan) -> Self {
+        let now = Instant::now();
+        Self {
+            inner,
+            lan,
+            recogniser: Recogniser::default(),
+            announced: None,
+            due: now,
+            later: VecDeque::new(),
+            began: now,
+        }
+    }
+
+    async fn run(&mut self, mut sightings: mpsc::Receiver<Sighting>) -> Ended {
+        let inner = self.inner.clone();
+        self.learn_keys();
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = inner.stop.cancelled() => return Ended::Stopped,
+                () = inner.lan.changed.notified() => {
+                    self.learn_keys();
+                    answer_neighbours(&inner);
+                }
+                _ = look.tick() => {
+                    match self.look().await {
+                        Ok(true) => {}
+                        Ok(false) => return Ended::Nowhere,
+                        Err(error) => return Ended::Failed(error),
+                    }
+                    for sighting in std::mem::take(&mut self.later) {
+                        self.consider(sighting);
+                    }
+                }
+                sighting = sightings.recv() => match sighting {
+                    Some(sighting) => self.consider(sighting),
+                    None => return Ended::Failed("the search ended by itself".to_owned()),
+                }
+            }
+        }
+    }
+
+    fn learn_keys(&mut self) {
+        let keys = self.inner.store.read();
+        match keys.and_then(|snapshot| beacons::theirs(&snapshot)) {
+            Ok(keys) => self.recogniser.set_keys(keys),
+            Err(error) => tracing::warn!(%error, "could not read the keys of contacts' beacons"),
+        }
+    }
+
+    /// Announces anew where that is due; false where there is no network any more.
+    async fn look(&mut self) -> Result<bool, String> {
+        let Some((ports, addrs)) = wanted(&self.inner) else {
+            return Ok(false);
+        };
+        let key = self.own_key().await.map_err(|error| error.to_string())?;
+        let current = (key, addrs);
+        if Instant::now() < self.due && self.announced.as_ref() == Some(&current) {
+            return Ok(true);
+        }
+        let announcements: Vec<Announcement> = ports
+            .into_iter()
+            .map(|(family, port)| {
+                let mut nonce = [0; NONCE_BYTES];
+                files::fill_random(&mut nonce);
+                (current.0.beacon(nonce), family, port)
+            })
+            .collect();
+        let announced = self.lan.announce(&announcements);
+        announced.map_err(|error| error.to_string())?;
+        self.due = Instant::now() + Duration::from_millis(PERIOD_MS);
+        self.announced = Some(current);
+        Ok(true)
+    }
+
+    async fn own_key(&self) -> Result<BeaconKey, store::Error> {
+        let known = beacons::own(&self.inner.store.read()?)?;
+        if let Some(key) = known {
+            return Ok(key);
+        }
+        let key = beacons::fresh_key();
+        let made = key.clone();
+        self.inner
+            .store
+            .write(move |txn| beacons::ensure(txn, made))
+            .await?;
+        self.inner.tell_audience();
+        Ok(key)
+    }
+
+    fn consider(&mut self, sighting: Sighting) {
+        // A clock that runs is all that the budget needs.
+        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match self.recogniser.recognise(&sighting.beacon, Millis(elapsed)) {
+            Recognised::Stranger => {}
+            Recognised::Busy if self.later.len() < LATER_MAX => self.later.push_back(sighting),
+            Recognised::Busy => tracing::debug!("a beacon was dropped: too many came"),
+            Recognised::Contact((contact, endpoint)) => {
+                tracing::debug!(?contact, "a contact's beacon was heard");
+                self.inner.lan.note(endpoint, sighting.addrs);
+                answer_neighbours(&self.inner);
+                if !self.inner.meetings().contains_key(&endpoint) {
+                    self.inner.wake(contact);
+                }
+            }
+        }
+    }
+}
+
+/// On local networks those are answered whose beacon was heard lately, and whoever comes from an
+/// address where a contact was met.
+fn answer_neighbours(inner: &Inner) {
+    let contacts = inner.store.read().and_then(|snapshot| snapshot.contacts());
+    let contacts = match contacts {
+        Ok(contacts) => contacts,
+        Err(error) => {
+            tracing::warn!(%error, "could not read where contacts were met");
+            return;
+        }
+    };
+    let devices = contacts.iter().flat_map(|(_, row)| row.devices.values());
+    let met = devices.flat_map(|device| device.addrs.iter().map(SocketAddr::ip));
+    let ips: HashSet<IpAddr> = met.chain(inner.lan.heard_ips()).collect();
+    inner.admission.set_neighbours(ips);
+}

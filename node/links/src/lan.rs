@@ -1,0 +1,200 @@
+//! Beacons on the local network, as services of multicast DNS (RFC 6762, RFC 6763).
+//!
+//! A [`Beacon`] is the name of a service instance; with it go a host name of the same kind, the port
+//! and the private or link-local addresses, and nothing else. Whoever hears it learns that somebody
+//! here runs this program. What is heard comes out as [`Sighting`]s: this module knows no key and
+//! recognises nobody. The library's thread follows interfaces and addresses as they come and go.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+};
+
+use mdns_sd::{
+    IfKind, IfPredicate, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
+};
+use proto::{beacon::Beacon, limits};
+use tokio::sync::mpsc;
+
+use crate::{
+    Internet,
+    address::{self, PathKind},
+};
+
+/// The service's type: all that is said in clear.
+pub const SERVICE: &str = "_waymeet._udp.local.";
+/// Seconds between two looks at the interfaces; the system's news of them may be missed.
+const INTERFACES_EVERY_S: u32 = 1;
+/// Sightings that wait to be taken. A camp's nodes that all begin at once fit; what is above that
+/// is heard again when it is announced again.
+const SIGHTINGS_MAX: usize = 256;
+/// Characters of a host name: the beginning of the beacon, which is fresh too.
+const HOST_CHARS: usize = 20;
+
+/// A beacon that was heard, and where its sender says to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The beacon.
+    pub beacon: Beacon,
+    /// Private, link-local and loopback addresses, at most [`limits::ADDRS_MAX`].
+    pub addrs: Vec<SocketAddr>,
+}
+
+/// Addresses of one family, by which a beacon is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Of an address.
+    #[must_use]
+    pub const fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// What is announced at once: a beacon, the addresses' family, the port.
+pub type Announcement = (Beacon, Family, u16);
+
+/// Why there are no beacons.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the local network can't be searched: {0}")]
+pub struct LanError(String);
+
+impl From<mdns_sd::Error> for LanError {
+    fn from(error: mdns_sd::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Announces and listens, as long as it lives.
+pub struct Lan {
+    daemon: ServiceDaemon,
+    announced: Vec<String>,
+}
+
+impl Lan {
+    /// Begins to listen. Where no interface takes part nothing is heard, which is no error: one may
+    /// come later.
+    ///
+    /// # Errors
+    /// The library's thread can't be started.
+    pub fn open() -> Result<(Self, mpsc::Receiver<Sighting>), LanError> {
+        let daemon = ServiceDaemon::new()?;
+        daemon.disable_interface(IfKind::All)?;
+        daemon.enable_interface(local(None))?;
+        daemon.set_ip_check_interval(INTERFACES_EVERY_S)?;
+        let heard = daemon.browse(SERVICE)?;
+        let (sender, sightings) = mpsc::channel(SIGHTINGS_MAX);
+        tokio::spawn(async move {
+            while let Ok(event) = heard.recv_async().await {
+                let ServiceEvent::ServiceResolved(service) = event else {
+                    continue;
+                };
+                let Some(sighting) = sighting(&service) else {
+                    continue;
+                };
+                match sender.try_send(sighting) {
+                    Ok(()) => {}
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        tracing::debug!("a beacon was dropped: too many wait");
+                    }
+                    Err(mpsc::error::TrySendError::Closed(_)) => return,
+                }
+            }
+        });
+        let lan = Self {
+            daemon,
+            announced: Vec::new(),
+        };
+        Ok((lan, sightings))
+    }
+
+    /// Announces these in place of what was announced before, which is taken back.
+    ///
+    /// # Errors
+    /// The library's thread has ended.
+    pub fn announce(&mut self, announcements: &[Announcement]) -> Result<(), LanError> {
+        self.withdraw()?;
+        for (beacon, family, port) in announcements {
+            let label = beacon.label();
+            let host: String = label.chars().take(HOST_CHARS).collect();
+            let host = format!("{host}.local.");
+            let mut service =
+                ServiceInfo::new(SERVICE, &label, &host, (), *port, None)?.enable_addr_auto();
+            // Nobody else has this name, so it needn't be asked for.
+            service.set_requires_probe(false);
+            service.set_interfaces(vec![local(Some(*family))]);
+            self.announced.push(service.get_fullname().to_owned());
+            self.daemon.register(service)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what is announced.
+    ///
+    /// # Errors
+    /// The library's thread has ended.
+    pub fn withdraw(&mut self) -> Result<(), LanError> {
+        for name in std::mem::take(&mut self.announced) {
+            // Its answer, that the goodbye was sent, isn't waited for.
+            self.daemon.unregister(&name)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        let _ = self.withdraw();
+        let _ = self.daemon.shutdown();
+    }
+}
+
+impl std::fmt::Debug for Lan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lan({} announced)", self.announced.len())
+    }
+}
+
+/// Interfaces with a private or link-local address; of one family, where that is given.
+fn local(family: Option<Family>) -> IfKind {
+    IfKind::Predicate(IfPredicate::new(move |interface| {
+        let ip = interface.ip();
+        address::kind(ip) == PathKind::Lan && family.is_none_or(|family| family == Family::of(ip))
+    }))
+}
+
+fn sighting(service: &ResolvedService) -> Option<Sighting> {
+    let label = service.fullname.split('.').next()?;
+    let beacon = Beacon::from_label(label)?;
+    let addrs: BTreeSet<SocketAddr> = service
+        .addresses
+        .iter()
+        .map(|ip| socket_addr(ip, service.port))
+        // Whoever answers on this network says where to send packets: never out of it.
+        .filter(|addr| address::may_dial(*addr, Internet::Off))
+        .take(limits::ADDRS_MAX)
+        .collect();
+    (!addrs.is_empty()).then(|| Sighting {
+        beacon,
+        addrs: addrs.into_iter().collect(),
+    })
+}
+
+fn socket_addr(ip: &ScopedIp, port: u16) -> SocketAddr {
+    match ip {
+        ScopedIp::V6(ip) if ip.addr().is_unicast_link_local() => {
+            let scope = ip.scope_id().index;
+            SocketAddr::V6(SocketAddrV6::new(*ip.addr(), port, 0, scope))
+        }
+        ip => SocketAddr::new(ip.to_ip_addr(), port),
+    }
+}
