@@ -96,3 +96,89 @@ pub(crate) fn theirs(
     }
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::Millis;
+    use store::{Store, sim::Disk};
+
+    use super::*;
+    use crate::records;
+
+    const BEN: IdentityId = IdentityId([2; 32]);
+    const CEM: IdentityId = IdentityId([3; 32]);
+
+    fn befriended(contacts: &[IdentityId]) -> Store {
+        let store = Store::on(&Disk::new()).unwrap();
+        store
+            .run(|txn| {
+                ensure(txn, BeaconKey([1; 32]))?;
+                for id in contacts {
+                    let mut contact = records::new_contact("Somebody", Millis(0));
+                    contact.state = ContactState::Ready;
+                    contact.my_rev = 1;
+                    txn.put_contact(id, &contact)?;
+                    owe(txn, *id, 1)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        store
+    }
+
+    #[test]
+    fn a_key_is_owed_until_it_is_acknowledged() {
+        let store = befriended(&[BEN]);
+        let read = store.read().unwrap();
+        let key = own(&read).unwrap();
+        assert_eq!(key, Some(BeaconKey([1; 32])));
+        assert_eq!(owed(&read, BEN, 0).unwrap(), key);
+        assert_eq!(owed(&read, BEN, 1).unwrap(), None);
+        // A second start makes no other.
+        store.run(|txn| ensure(txn, BeaconKey([9; 32]))).unwrap();
+        assert_eq!(own(&store.read().unwrap()).unwrap(), key);
+    }
+
+    #[test]
+    fn a_removed_contact_recognises_this_device_no_more() {
+        let store = befriended(&[BEN, CEM]);
+        let before = own(&store.read().unwrap()).unwrap().unwrap();
+        store
+            .run(|txn| {
+                txn.remove_contact(&CEM)?;
+                renew(txn, BeaconKey([7; 32]))
+            })
+            .unwrap();
+        let read = store.read().unwrap();
+        let after = own(&read).unwrap().unwrap();
+        assert!(!before.made(&after.beacon([5; 16])));
+        // Who acknowledged the one before hears the new one, and of the removed nothing is left.
+        assert_eq!(owed(&read, BEN, 1).unwrap(), Some(after));
+        assert_eq!(read.contact(&BEN).unwrap().unwrap().my_rev, 2);
+        assert_eq!(read.beacons(&CEM).unwrap(), None);
+    }
+
+    #[test]
+    fn keys_of_devices_that_a_contact_has_are_kept() {
+        let store = befriended(&[BEN]);
+        let (endpoint, gone) = (EndpointId([4; 32]), EndpointId([5; 32]));
+        store
+            .run(|txn| {
+                let mut contact = txn.contact(&BEN)?.unwrap();
+                let device = store::ContactDevice {
+                    endpoint,
+                    addrs: Vec::new(),
+                    relay: None,
+                    certificate: Vec::new(),
+                    agreed: std::collections::BTreeSet::new(),
+                };
+                contact.devices.insert(proto::DeviceId([4; 32]), device);
+                txn.put_contact(&BEN, &contact)?;
+                keep(txn, BEN, gone, BeaconKey([8; 32]))?;
+                keep(txn, BEN, endpoint, BeaconKey([9; 32]))
+            })
+            .unwrap();
+        let known = theirs(&store.read().unwrap()).unwrap();
+        assert_eq!(known, [((BEN, endpoint), BeaconKey([9; 32]))]);
+    }
+}
