@@ -35,7 +35,7 @@ const URL_CHARS_MAX: usize = 500;
 const INTERNET: &str = r#""off", "direct" or "relay""#;
 
 /// The keys that `[links]` may have.
-const LINKS: &[&str] = &["internet", "relays", "bind"];
+const LINKS: &[&str] = &["internet", "lan", "relays", "bind"];
 /// The keys that `[storage]` may have.
 const STORAGE: &[&str] = &["free_min_mib"];
 /// MiB that may have to stay free: a tebibyte.
@@ -48,6 +48,7 @@ const DASHBOARD: &[&str] = &["listen", "hosts"];
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) internet: Option<Internet>,
+    pub(crate) lan: Option<bool>,
     pub(crate) relays: Vec<String>,
     pub(crate) bind: Option<Vec<SocketAddr>>,
     pub(crate) free_min_bytes: Option<u64>,
@@ -152,11 +153,11 @@ impl Reader<'_> {
             "internet" => to.internet = self.internet(value),
             "relays" => to.relays = self.list("relays", value, RELAYS_MAX, relay),
             "bind" => to.bind = self.bind(value),
-            later @ ("lan" | "bluetooth") => self.problem(
+            "lan" => to.lan = self.switch("links.lan", value),
+            "bluetooth" => self.problem(
                 key.span(),
-                format!(
-                    "links.{later}: this version has no such link to switch: take the line out"
-                ),
+                "links.bluetooth: this version has no such link to switch: take the line out"
+                    .to_owned(),
             ),
             other => self.problem(key.span(), unknown(other, "links", LINKS)),
         }
@@ -227,6 +228,18 @@ impl Reader<'_> {
             }
         };
         Some(choice)
+    }
+
+    fn switch(&mut self, name: &str, value: &Value<'_>) -> Option<bool> {
+        if let DeValue::Boolean(on) = value.get_ref() {
+            return Some(*on);
+        }
+        let found = found(value.get_ref());
+        self.problem(
+            value.span(),
+            format!("{name}: expected true or false, found {found}"),
+        );
+        None
     }
 
     fn bind(&mut self, value: &Value<'_>) -> Option<Vec<SocketAddr>> {

@@ -69,6 +69,7 @@ fn start(settings: Settings, listen: Option<SocketAddr>) -> Start {
         links: LinkConfig {
             internet: settings.internet.unwrap_or(usual.internet),
             internet_fixed: settings.internet.is_some(),
+            lan: settings.lan,
             relays: settings.relays,
             bind: settings.bind.unwrap_or(usual.bind),
         },

@@ -14,6 +14,7 @@ fn every_key_is_read() {
     let text = r#"
 [links]
 internet = "relay"
+lan = false
 relays = ["https://relay.example.org", "https://[2001:db8::1]:8443/x"]
 bind = ["127.0.0.1:0", "[::1]:7341"]
 
@@ -23,6 +24,7 @@ hosts = ["camp-pi.local", "Box:8443"]
 "#;
     let settings = parse(text).unwrap();
     assert_eq!(settings.internet, Some(Internet::Relay));
+    assert_eq!(settings.lan, Some(false));
     assert_eq!(settings.relays.len(), 2);
     assert_eq!(settings.bind.unwrap().len(), 2);
     assert_eq!(settings.listen.unwrap().port(), 0);
@@ -65,11 +67,7 @@ const WRONG: &[(&str, usize, &[&str])] = &[
     ("[links]\nbind = [\"127.0.0.1\"]", 2, &["bind", "port"]),
     ("[links]\nbind = [\"localhost:1\"]", 2, &["bind", "address"]),
     ("[links]\nbind = { a = 1 }", 2, &["bind", "a table"]),
-    (
-        "[links]\nlan = true",
-        2,
-        &["links.lan", "take the line out"],
-    ),
+    ("[links]\nlan = \"on\"", 2, &["links.lan", "true or false"]),
     ("[links]\nbluetooth = false", 2, &["links.bluetooth"]),
     ("dashboard = []", 1, &["[dashboard]"]),
     ("[dashboard]\nport = 1", 2, &["\"port\"", "listen"]),

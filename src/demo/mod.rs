@@ -80,6 +80,7 @@ impl Person {
                 links: LinkConfig {
                     internet: Internet::Off,
                     internet_fixed: true,
+                    lan: Some(false),
                     relays: Vec::new(),
                     bind: vec![loopback],
                 },

@@ -21,6 +21,8 @@ pub struct LinkConfig {
     pub internet: Internet,
     /// The settings file names the internet link: it wins over what was chosen in the dashboard, which can't change it.
     pub internet_fixed: bool,
+    /// Local networks are used, where the settings file says so or not; else as the person chose.
+    pub lan: Option<bool>,
     /// URLs of relays to use instead of the public ones.
     pub relays: Vec<String>,
     /// Addresses to bind; port 0 keeps the port that was given last time, where it is free.
@@ -32,6 +34,7 @@ impl Default for LinkConfig {
         Self {
             internet: Internet::Off,
             internet_fixed: false,
+            lan: None,
             relays: Vec::new(),
             bind: vec![
                 SocketAddr::from(([0, 0, 0, 0], 0)),

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
 };
 
-use links::{Admission, Arrival, CloseCode, EndpointSecret, Links, TemporaryEndpoint};
+use links::{Admission, Arrival, CloseCode, EndpointSecret, Links, Reach, TemporaryEndpoint};
 use proto::{
     DeviceId, EndpointId, IdentityId, Millis, SpaceId,
     audience::{Clearance, ContactFacts, clear},
@@ -171,6 +171,14 @@ impl Inner {
         Ok(records::internet(snapshot)?)
     }
 
+    /// Whether local networks are used.
+    pub(crate) fn lan_is_on(&self, snapshot: &Snapshot) -> Result<bool> {
+        Ok(match self.config.links.lan {
+            Some(fixed) => fixed,
+            None => records::lan(snapshot)?,
+        })
+    }
+
     /// Opens the endpoint as the settings say, closing the one before it.
     pub(crate) async fn open_links(self: &Arc<Self>, seed: &[u8; 32]) -> Result<()> {
         let before = self
@@ -181,20 +189,24 @@ impl Inner {
         if let Some(links) = before {
             links.shutdown().await;
         }
-        let (bind, internet) = {
+        let (bind, internet, lan) = {
             let snapshot = self.store.read()?;
             (
                 records::bind_addrs(&snapshot, &self.config.links.bind)?,
                 self.internet(&snapshot)?,
+                self.lan_is_on(&snapshot)?,
             )
         };
         let config = links::Config {
             secret: EndpointSecret::from_bytes(*seed),
             bind,
-            internet: match internet {
-                Internet::Off => links::Internet::Off,
-                Internet::Direct => links::Internet::Direct,
-                Internet::Relay => links::Internet::Relay,
+            reach: Reach {
+                internet: match internet {
+                    Internet::Off => links::Internet::Off,
+                    Internet::Direct => links::Internet::Direct,
+                    Internet::Relay => links::Internet::Relay,
+                },
+                lan,
             },
             relays: self.config.links.relays.clone(),
         };

@@ -179,9 +179,11 @@ fn failing(inner: &Inner, error: &dyn std::fmt::Display) -> Duration {
 }
 
 /// By which families and ports the node can be reached on a local network, and at which addresses;
-/// `None` where it isn't set up, is bound to loopback only or has no links.
+/// `None` where it isn't set up, is bound to loopback only, or the person doesn't want it.
 fn wanted(inner: &Inner) -> Option<(BTreeMap<Family, u16>, BTreeSet<SocketAddr>)> {
     inner.keys()?;
+    let on = inner.store.read().map_err(|_| ()).ok()?;
+    inner.lan_is_on(&on).ok().filter(|on| *on)?;
     let links = inner.links()?;
     let mut ports = BTreeMap::new();
     for addr in links.bound() {

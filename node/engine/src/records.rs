@@ -32,6 +32,7 @@ const ADDRS_KEPT: usize = proto::limits::ADDRS_MAX;
 const ENDED_INVITES_KEPT_MS: u64 = 7 * 24 * 3_600_000;
 
 const STARTS: &str = "starts";
+const LAN: &str = "lan";
 const INTERNET: &str = "internet";
 const BOUND: &str = "bound";
 
@@ -76,6 +77,17 @@ pub(crate) fn internet(view: &View<impl Source>) -> Result<Internet> {
         Some(Setting(value)) if value == b"relay" => Internet::Relay,
         _ => Internet::Off,
     })
+}
+
+/// Whether the person uses local networks: so unless they switched that off.
+pub(crate) fn lan(view: &View<impl Source>) -> Result<bool> {
+    let chosen = view.setting(&LAN.to_owned())?;
+    Ok(chosen.is_none_or(|Setting(value)| value != b"off"))
+}
+
+pub(crate) fn set_lan(txn: &mut Txn<'_>, on: bool) -> Result<()> {
+    let value: &[u8] = if on { b"on" } else { b"off" };
+    txn.put_setting(&LAN.to_owned(), &Setting(value.to_vec()))
 }
 
 pub(crate) fn set_internet(txn: &mut Txn<'_>, internet: Internet) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::Internet;
+use crate::{Internet, Reach};
 
 /// Where a path leads, as far as its address tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,23 +38,25 @@ fn is_lan_v6(ip: Ipv6Addr) -> bool {
     ip.is_unique_local() || ip.is_unicast_link_local()
 }
 
-/// Whether `addr` may be dialled with the internet link as given: never port 0, a multicast,
-/// broadcast or unspecified address; with [`Internet::Off`] only loopback and LAN.
+/// Whether `addr` may be dialled: never port 0, a multicast, broadcast or unspecified address, and
+/// only what is in reach.
 #[must_use]
-pub fn may_dial(addr: SocketAddr, internet: Internet) -> bool {
+pub fn may_dial(addr: SocketAddr, reach: impl Into<Reach>) -> bool {
     let ip = addr.ip().to_canonical();
     let unicast = !ip.is_unspecified()
         && !ip.is_multicast()
         && !matches!(ip, IpAddr::V4(ip) if ip.is_broadcast() || ip.octets()[0] == 0);
-    addr.port() != 0 && unicast && may_answer(addr, internet)
+    addr.port() != 0 && unicast && may_answer(addr, reach)
 }
 
-/// Whether packets from `addr` are answered with the internet link as given.
+/// Whether packets from `addr` are answered, as far as its kind goes.
 #[must_use]
-pub fn may_answer(addr: SocketAddr, internet: Internet) -> bool {
-    match internet {
-        Internet::Off => matches!(kind(addr.ip()), PathKind::Loopback | PathKind::Lan),
-        Internet::Direct | Internet::Relay => true,
+pub fn may_answer(addr: SocketAddr, reach: impl Into<Reach>) -> bool {
+    let reach = reach.into();
+    match kind(addr.ip()) {
+        PathKind::Loopback => true,
+        PathKind::Lan => reach.lan,
+        PathKind::Internet | PathKind::Relay => reach.internet != Internet::Off,
     }
 }
 
@@ -109,6 +111,22 @@ mod tests {
             assert!(may_answer(addr(text), Internet::Direct), "{text}");
             assert!(may_dial(addr(text), Internet::Direct), "{text}");
             assert!(may_dial(addr(text), Internet::Relay), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_local_network_that_is_switched_off_is_neither_dialled_nor_answered() {
+        for internet in [Internet::Off, Internet::Direct, Internet::Relay] {
+            let reach = Reach {
+                internet,
+                lan: false,
+            };
+            for text in ["192.168.0.1:1", "[fe80::1%3]:1", "[fc00::1]:1"] {
+                assert!(!may_dial(addr(text), reach) && !may_answer(addr(text), reach));
+            }
+            assert!(may_dial(addr("127.0.0.1:1"), reach));
+            let outside = may_dial(addr("8.8.8.8:53"), reach);
+            assert_eq!(outside, internet != Internet::Off);
         }
     }
 

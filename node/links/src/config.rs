@@ -44,6 +44,24 @@ pub enum Internet {
     Relay,
 }
 
+/// Which addresses are in reach. Those of the same machine always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Whether and how the internet is used.
+    pub internet: Internet,
+    /// Whether local networks are used.
+    pub lan: bool,
+}
+
+impl From<Internet> for Reach {
+    fn from(internet: Internet) -> Self {
+        Self {
+            internet,
+            lan: true,
+        }
+    }
+}
+
 /// How to open the endpoint.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -52,8 +70,8 @@ pub struct Config {
     /// Addresses to bind, each on its own. A port that is busy is replaced by one that the
     /// system chooses; an address that this machine lacks is left out if another works.
     pub bind: Vec<SocketAddr>,
-    /// Whether and how the internet is used.
-    pub internet: Internet,
+    /// Which addresses are dialled and answered.
+    pub reach: Reach,
     /// Relay URLs to use instead of the public ones, with [`Internet::Relay`].
     pub relays: Vec<String>,
 }

@@ -20,7 +20,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::error::{DialError, Error};
 use crate::{
-    Admission, CloseCode, Config, Connection, EndpointSecret, Internet, Protocol, Side, Verdict,
+    Admission, CloseCode, Config, Connection, EndpointSecret, Internet, Protocol, Reach, Side,
+    Verdict,
     address::{self, PathKind},
     admission::Door,
     gate::{self, Gate},
@@ -99,7 +100,7 @@ impl Links {
             id,
             admission: admission.clone(),
             door: Door::Main,
-            internet: config.internet,
+            reach: config.reach,
             pairs: Some(pairs.clone()),
             room: room.clone(),
             arrivals,
@@ -142,7 +143,7 @@ impl Links {
         reachable(
             &self.inner.endpoint,
             &self.inner.endpoint.addr(),
-            self.inner.config.internet,
+            self.inner.config.reach,
         )
     }
 
@@ -170,7 +171,7 @@ impl Links {
     pub fn watch_addrs(&self) -> AddrWatch {
         AddrWatch {
             endpoint: self.inner.endpoint.clone(),
-            internet: self.inner.config.internet,
+            reach: self.inner.config.reach,
             changes: Box::pin(self.inner.endpoint.watch_addr().stream()),
             last: None,
             stop: self.inner.stop.clone(),
@@ -230,7 +231,7 @@ impl Links {
             id,
             admission: inner.admission.clone(),
             door: Door::Temporary,
-            internet: config.internet,
+            reach: config.reach,
             pairs: None,
             room: inner.room.clone(),
             arrivals: inner.arrivals.upgrade().ok_or(Error::Closed)?,
@@ -240,7 +241,7 @@ impl Links {
         Ok(TemporaryEndpoint {
             endpoint,
             id,
-            internet: config.internet,
+            reach: config.reach,
             _stop: stop.drop_guard(),
             task,
         })
@@ -309,11 +310,11 @@ impl Inner {
         let id = iroh::EndpointId::from_bytes(to.as_bytes()).map_err(|_| DialError::NotAnId)?;
         let mut targets: BTreeSet<_> = addrs
             .iter()
-            .filter(|addr| address::may_dial(**addr, self.config.internet))
+            .filter(|addr| address::may_dial(**addr, self.config.reach))
             .take(limits::ADDRS_MAX)
             .map(|addr| TransportAddr::Ip(*addr))
             .collect();
-        if self.config.internet == Internet::Relay
+        if self.config.reach.internet == Internet::Relay
             && let Some(url) = relay
                 .as_deref()
                 .and_then(|url| RelayUrl::from_str(url).ok())
@@ -349,12 +350,12 @@ impl Inner {
 
 /// Addresses for others: bound ones as they are, and those that iroh found for an unspecified
 /// bind. LAN first, since they also work from the same machine; loopback last.
-fn reachable(endpoint: &Endpoint, addr: &EndpointAddr, internet: Internet) -> Vec<SocketAddr> {
+fn reachable(endpoint: &Endpoint, addr: &EndpointAddr, reach: Reach) -> Vec<SocketAddr> {
     let bound = endpoint.bound_sockets();
     let all: BTreeSet<SocketAddr> = addr.ip_addrs().copied().chain(bound).collect();
     let mut all: Vec<_> = all
         .into_iter()
-        .filter(|addr| address::may_dial(*addr, internet))
+        .filter(|addr| address::may_dial(*addr, reach))
         .collect();
     all.sort_by_key(|addr| match address::kind(addr.ip()) {
         PathKind::Lan => 0,
@@ -368,7 +369,7 @@ fn reachable(endpoint: &Endpoint, addr: &EndpointAddr, internet: Internet) -> Ve
 /// Follows the endpoint's addresses through interface and network changes.
 pub struct AddrWatch {
     endpoint: Endpoint,
-    internet: Internet,
+    reach: Reach,
     changes: Pin<Box<dyn Stream<Item = EndpointAddr> + Send>>,
     last: Option<Vec<SocketAddr>>,
     stop: CancellationToken,
@@ -383,7 +384,7 @@ impl AddrWatch {
                 () = self.stop.cancelled() => return None,
                 addr = self.changes.next() => addr?,
             };
-            let addrs = reachable(&self.endpoint, &addr, self.internet);
+            let addrs = reachable(&self.endpoint, &addr, self.reach);
             if self.last.as_ref() != Some(&addrs) {
                 self.last = Some(addrs.clone());
                 return Some(addrs);
@@ -396,7 +397,7 @@ impl AddrWatch {
 pub struct TemporaryEndpoint {
     endpoint: Endpoint,
     id: EndpointId,
-    internet: Internet,
+    reach: Reach,
     _stop: DropGuard,
     task: JoinHandle<()>,
 }
@@ -411,7 +412,7 @@ impl TemporaryEndpoint {
     /// The addresses that the invite names; see [`Links::addrs`].
     #[must_use]
     pub fn addrs(&self) -> Vec<SocketAddr> {
-        reachable(&self.endpoint, &self.endpoint.addr(), self.internet)
+        reachable(&self.endpoint, &self.endpoint.addr(), self.reach)
     }
 
     /// Closes it and waits until it has; dropping it doesn't wait.

@@ -149,7 +149,7 @@ mod tests {
         let config = |seed| Config {
             secret: EndpointSecret::from_bytes([seed; 32]),
             bind: vec!["127.0.0.1:0".parse().unwrap()],
-            internet: Internet::Off,
+            reach: Internet::Off.into(),
             relays: Vec::new(),
         };
         let (a, _) = Links::bind(config(1), admission.clone()).await.unwrap();

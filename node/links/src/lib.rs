@@ -37,7 +37,7 @@ mod room;
 
 pub use address::PathKind;
 pub use admission::{Admission, Refusal, RefusalCounts, Verdict};
-pub use config::{Config, EndpointSecret, Internet};
+pub use config::{Config, EndpointSecret, Internet, Reach};
 pub use connection::{Connection, Path, UdpTraffic};
 pub use endpoint::{AddrWatch, Arrival, DialError, Error, Links, TemporaryEndpoint};
 pub use gossip::{

@@ -32,6 +32,8 @@ pub(super) struct NewName {
 pub(super) struct LinksPatch {
     /// The internet link.
     internet: Option<InternetMode>,
+    /// Local networks.
+    lan: Option<bool>,
 }
 
 /// Whether and how the internet is used.
@@ -156,6 +158,9 @@ async fn update_links(
             InternetMode::Relay => Internet::Relay,
         };
         app.node.set_internet(internet).await?;
+    }
+    if let Some(on) = patch.lan {
+        app.node.set_lan(on).await?;
     }
     links(State(app)).await
 }

@@ -1,4 +1,4 @@
-//! The ways to reach contacts, and the switch of the internet link.
+//! The ways to reach contacts, and their switches.
 
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/links", get(show))
         .route("/links/internet", post(set_internet))
+        .route("/links/lan", post(set_lan))
 }
 
 /// A choice of the form.
@@ -44,6 +45,8 @@ struct LinksPage {
     /// Which of the three is chosen.
     internet: &'static str,
     fixed: bool,
+    lan: bool,
+    lan_fixed: bool,
 }
 
 struct LinkView {
@@ -89,8 +92,22 @@ async fn show(ctx: Ctx, query: Query) -> Outcome<Response> {
         fixed: links.iter().any(|link| {
             link.fixed_by_file && matches!(link.kind, LinkKind::Internet | LinkKind::Relay)
         }),
+        lan: is_on(LinkKind::Lan),
+        lan_fixed: links
+            .iter()
+            .any(|link| link.fixed_by_file && link.kind == LinkKind::Lan),
         links: links.iter().map(LinkView::from).collect(),
     })
+}
+
+async fn set_lan(ctx: Ctx, Form(fields): Form) -> Outcome<Response> {
+    let on = match fields.get("lan").as_str() {
+        "on" => true,
+        "off" => false,
+        _ => return Err(Fault::field("lan", "expected on or off").into()),
+    };
+    ctx.node().set_lan(on).await?;
+    Ok(redirect("/links?done=saved"))
 }
 
 async fn set_internet(ctx: Ctx, Form(fields): Form) -> Outcome<Response> {

@@ -285,7 +285,11 @@ impl Node {
             fixed_by_file,
         };
         let lan = of_kind(links::PathKind::Lan);
+        let lan_on = self.0.lan_is_on(&snapshot)?;
         let lan_state = match self.0.lan.search() {
+            _ if !lan_on => {
+                "off: nothing is announced, nobody is dialled or answered there".to_owned()
+            }
             Search::Failing(error) => {
                 format!("{error}; contacts are dialled where they were met last")
             }
@@ -305,7 +309,13 @@ impl Node {
                 of_kind(links::PathKind::Loopback),
                 true,
             ),
-            status(LinkKind::Lan, !lan.is_empty(), &lan_state, lan, true),
+            status(
+                LinkKind::Lan,
+                lan_on,
+                &lan_state,
+                lan,
+                self.0.config.links.lan.is_some(),
+            ),
             match internet {
                 Internet::Off => status(
                     LinkKind::Internet,
@@ -356,6 +366,30 @@ impl Node {
             .store
             .write(move |txn| records::set_internet(txn, internet))
             .await?;
+        self.reopen_links().await
+    }
+
+    /// Switches local networks on or off and opens the endpoint anew.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where the settings file fixes it, [`Error::Links`].
+    pub async fn set_lan(&self, on: bool) -> Result<()> {
+        if self.0.config.links.lan.is_some() {
+            return Err(Error::Conflict {
+                detail: "the settings file sets [links] lan, which wins: change it there".into(),
+            });
+        }
+        if self.0.lan_is_on(&self.0.store.read()?)? == on {
+            return Ok(());
+        }
+        self.0
+            .store
+            .write(move |txn| records::set_lan(txn, on))
+            .await?;
+        self.reopen_links().await
+    }
+
+    async fn reopen_links(&self) -> Result<()> {
         let seed = files::endpoint_seed(self.0.data_dir()).map_err(|error| Error::Folder {
             detail: error.to_string(),
         })?;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Arrival, SHUTDOWN_WAIT};
 use crate::{
-    Admission, CloseCode, Connection, Internet, Protocol, Refusal, Side, Verdict, address,
+    Admission, CloseCode, Connection, Protocol, Reach, Refusal, Side, Verdict, address,
     admission::Door, gossip::Pairs, room::Room,
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Acceptor {
     pub(super) id: EndpointId,
     pub(super) admission: Admission,
     pub(super) door: Door,
-    pub(super) internet: Internet,
+    pub(super) reach: Reach,
     /// Where gossip connections go; a temporary endpoint has none.
     pub(super) pairs: Option<Pairs>,
     pub(super) room: Room,
@@ -57,7 +57,7 @@ impl Acceptor {
                 IncomingAddr::Ip(addr) => Some(addr),
                 _ => None,
             };
-            if direct.is_some_and(|addr| !address::may_answer(addr, self.internet)) {
+            if direct.is_some_and(|addr| !address::may_answer(addr, self.reach)) {
                 // No answer at all: the internet must not even see that somebody is here.
                 self.admission.count(Refusal::Outside);
                 incoming.ignore();

@@ -78,7 +78,7 @@ fn transport() -> QuicTransportConfig {
 }
 
 fn relays(config: &Config) -> Result<RelayMode, Error> {
-    if config.internet != Internet::Relay {
+    if config.reach.internet != Internet::Relay {
         return Ok(RelayMode::Disabled);
     }
     if config.relays.is_empty() {

@@ -48,7 +48,7 @@ pub(crate) fn config(seed: u8) -> Config {
     Config {
         secret: secret(seed),
         bind: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-        internet: Internet::Off,
+        reach: Internet::Off.into(),
         relays: Vec::new(),
     }
 }

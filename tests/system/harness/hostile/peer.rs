@@ -70,7 +70,7 @@ async fn endpoint(secret: [u8; 32], to: &Address) -> Links {
     let config = Config {
         secret: EndpointSecret::from_bytes(secret),
         bind: vec!["127.0.0.1:0".parse().unwrap()],
-        internet: Internet::Off,
+        reach: Internet::Off.into(),
         relays: Vec::new(),
     };
     let admission = Admission::new();
@@ -171,6 +171,7 @@ impl Peer {
             rev: 1,
             seen_rev: 0,
             offers: Vec::new(),
+            beacon: None,
         };
         let held = person.held.read().ok()?;
         let session = Session::new(start, &held).ok()?;
