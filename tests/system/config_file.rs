@@ -54,7 +54,7 @@ fn each_key_that_is_wrong_is_named_with_file_line_and_remedy() {
         ),
         ("[links]\nbind = [\"127.0.0.1\"]\n", 2, &["bind", "port"]),
         ("[links]\nbind = []\n", 2, &["bind", "at least one"]),
-        ("[links]\nlan = true\n", 2, &["lan"]),
+        ("[links]\nlan = \"on\"\n", 2, &["lan", "true or false"]),
         ("[links]\nbluetooth = true\n", 2, &["bluetooth"]),
         (
             "[links]\nspeed = 9\n",

@@ -291,6 +291,14 @@ async fn the_other_pages_show_themselves() {
             .status,
         422
     );
+    let half = browser.submit("/links/lan", &[("lan", "half")]).await;
+    assert_eq!(half.status, 422);
+    assert!(browser.page("/links").await.contains("Switch off"));
+    let off = browser.change("/links/lan", &[("lan", "off")]).await;
+    assert_eq!(off, "/links?done=saved");
+    let page = browser.page("/links").await;
+    assert!(page.contains("Switch on") && page.contains("nobody is dialled or answered there"));
+    browser.change("/links/lan", &[("lan", "on")]).await;
     assert_eq!(browser.get("/nowhere").await.status, 404);
     assert!(
         browser
