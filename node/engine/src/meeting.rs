@@ -327,7 +327,9 @@ impl Driver {
                     Err(error) => Err(End::Closed(error.to_string())),
                 },
                 event = next_gossip(&mut self.gossip), if goes => self.handle_gossip(event),
-                () = self.sender.writable() => Ok(()),
+                // Ready for ever once the connection has ended, which only `recv` tells: while that
+                // isn't asked, this would keep the thread from whoever could change it.
+                () = self.sender.writable(), if !self.sender.is_closed() => Ok(()),
                 () = tokio::time::sleep(timer) => self.handle_timeout(),
                 () = &mut deadline, if !self.compared => Err(End::Misbehaved("the other side never said what it holds".into())),
             };
