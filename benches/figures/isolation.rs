@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args, table: &mut Table) {
 /// Times catch-ups alone and beside a hostile contact.
 fn beside(runtime: &Runtime, args: &Args, table: &mut Table, cores: &Cores, manner: usize) {
     let (entries, rounds) = (args.honest, args.runs * 2 - 1);
-    let scene = Scene::new(rounds * 4 + 2, entries);
+    let scene = Scene::new(rounds * 5 + 2, entries);
     let node = pid(&scene.node);
     cores.give(node, NODE_CORE, &[]);
     let (kind, what) = MANNERS[manner];
@@ -99,8 +99,8 @@ fn beside(runtime: &Runtime, args: &Args, table: &mut Table, cores: &Cores, mann
     let mut quarters: [Vec<f64>; 4] = Default::default();
     let mut idle = Vec::new();
     for round in 0..rounds {
-        let people: Vec<Person> = (1..=4)
-            .map(|at| runtime.block_on(scene.forum.person(round * 4 + at, entries)))
+        let people: Vec<Person> = (1..=5)
+            .map(|at| runtime.block_on(scene.forum.person(round * 5 + at, entries)))
             .collect();
         let time = |at: usize| {
             let took = runtime.block_on(Peer::catch_up(&scene.address(), &people[at]));
@@ -109,6 +109,8 @@ fn beside(runtime: &Runtime, args: &Args, table: &mut Table, cores: &Cores, mann
         };
         let mut hostile = Hostile::start(&scene, &manner.to_string(), flood);
         cores.give(hostile.child.id(), PEERS_CORE, &["-i", "0"]);
+        // What a node does when nothing happened for a while is over after the first.
+        time(4);
         let mut took = vec![time(0)];
         hostile.act();
         thread::sleep(if round == 0 { WARM_UP } else { WARM_UP_AGAIN });
