@@ -419,6 +419,14 @@ impl Inner {
         }
     }
 
+    /// Dials a contact although a meeting stands: an address has changed, and the connection would
+    /// find that out only by its silence. The newer one takes its place.
+    pub(crate) fn redial(self: &Arc<Self>, contact: IdentityId) {
+        if let Some(supervisor) = lock(&self.supervisors).get(&contact) {
+            supervisor.redial(self, contact);
+        }
+    }
+
     pub(crate) fn wake_all(&self) {
         for supervisor in lock(&self.supervisors).values() {
             supervisor.wake();

@@ -23,7 +23,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{beacons, files, inner::Inner};
+use crate::{beacons, files, inner::Inner, meeting::Meeting, view::LinkKind};
 
 /// A beacon of the period before is still good while its sender may be announcing the next.
 const FRESH: Duration = Duration::from_millis(2 * PERIOD_MS);
@@ -287,6 +287,15 @@ impl Searching {
             .collect();
         let announced = self.lan.announce(&announcements);
         announced.map_err(|error| error.to_string())?;
+        let gone = |before: &BTreeSet<SocketAddr>| !before.is_subset(&current.1);
+        if self
+            .announced
+            .as_ref()
+            .is_some_and(|(_, addrs)| gone(addrs))
+        {
+            // We are the ones who moved: the contacts here are dialled from where we are now.
+            self.redial(|_| true);
+        }
         self.due = Instant::now() + Duration::from_millis(PERIOD_MS);
         self.announced = Some(current);
         Ok(true)
@@ -318,10 +327,31 @@ impl Searching {
                 tracing::debug!(?contact, "a contact's beacon was heard");
                 self.inner.lan.note(endpoint, sighting.addrs);
                 answer_neighbours(&self.inner);
-                if !self.inner.meetings().contains_key(&endpoint) {
+                if self.inner.meetings().contains_key(&endpoint) {
+                    let heard = self.inner.lan.addrs_of(endpoint);
+                    let there = |ip| heard.iter().any(|addr| addr.ip() == ip);
+                    self.redial(|meeting| {
+                        meeting.endpoint == endpoint
+                            && meeting.addr().is_some_and(|addr| !there(addr.ip()))
+                    });
+                } else {
                     self.inner.wake(contact);
                 }
             }
+        }
+    }
+
+    /// Dials anew those met on this network whose connection leads nowhere any more.
+    fn redial(&self, moved: impl Fn(&Meeting) -> bool) {
+        let contacts: BTreeSet<IdentityId> = self
+            .inner
+            .meetings()
+            .values()
+            .filter(|meeting| meeting.link_kind() == Some(LinkKind::Lan) && moved(meeting))
+            .map(|meeting| meeting.contact)
+            .collect();
+        for contact in contacts {
+            self.inner.redial(contact);
         }
     }
 }

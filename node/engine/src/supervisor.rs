@@ -47,6 +47,26 @@ impl Supervisor {
         self.wake.notify_one();
     }
 
+    /// Dials once beside the meeting that stands.
+    pub(crate) fn redial(&self, inner: &Arc<Inner>, contact: IdentityId) {
+        let (inner, stop) = (inner.clone(), self.stop.clone());
+        inner.clone().tasks.spawn(async move {
+            let dialled = tokio::select! {
+                () = stop.cancelled() => return,
+                dialled = dial(&inner, contact) => dialled,
+            };
+            match dialled {
+                Ok(conn) => {
+                    hold(inner, contact, conn, &stop).await;
+                }
+                // The old connection goes on, or ends by its silence.
+                Err(error) => {
+                    tracing::debug!(?contact, error, "a contact's new address didn't answer")
+                }
+            }
+        });
+    }
+
     pub(crate) fn stop(&self) {
         self.stop.cancel();
     }

@@ -197,3 +197,31 @@ fn who_is_behind_a_router_reaches_who_is_not() {
     befriend(&ben, &ana);
     talk(&ben, &ana, &forum(&ben, &ana), "From outside");
 }
+
+/// The connection would find out by its silence, after a quarter of a minute each time.
+#[test]
+fn addresses_that_change_in_turn_are_found_soon() {
+    const SOON: Duration = Duration::from_secs(10);
+    let Some(net) = Net::start(&[]) else { return };
+    let (hosts, [ana, ben]) = at_home(&net, ["10.1.0.1/24", "10.1.0.2/24"]);
+    let forum = forum(&ana, &ben);
+    talk(&ana, &ben, &forum, "Before");
+    for (host, node, ip) in [
+        (&hosts[1], &ben, "10.1.0.77"),
+        (&hosts[0], &ana, "10.1.0.78"),
+        (&hosts[1], &ben, "10.1.0.79"),
+    ] {
+        host.readdress(&[&format!("{ip}/24")]);
+        is_at(node, ip);
+        let began = Instant::now();
+        let thread = ana.new_thread(&forum, ip, "shall we?");
+        ben.until("the post or a while", |ben| {
+            (ben.entry(&thread).is_some() || began.elapsed() > SOON * 2).then_some(())
+        });
+        assert!(
+            began.elapsed() < SOON,
+            "{ip}: it took {:?}",
+            began.elapsed()
+        );
+    }
+}
