@@ -74,8 +74,9 @@ impl<S: NodeStore> World<S> {
         self.nodes[n].doomed = false;
         self.forget_meetings(n);
         let seed = self.rng.next();
-        self.free_disk(n);
+        // The call that was to fail at the cut may not have come yet: no more of the old disk.
         self.nodes[n].store.power_cut(seed);
+        self.free_disk(n);
         // What was being changed may have been done.
         self.know_again(n);
         let wait = if self.raging {
