@@ -109,8 +109,12 @@ impl Session {
             }
             let tail = kind == Some(Kind::Tail);
             let expected = state.wants.behind(&device) || state.tails.contains(&device);
+            let fill = kind == Some(Kind::Fill);
             if refused.is_some() || !expected {
-                state.unwant(&device);
+                // A body that doesn't fit is of another branch: where it parts is being asked for.
+                if !fill {
+                    state.unwant(&device);
+                }
                 // What doesn't fit above a gap is fetched from below.
                 if refused.is_none() || tail {
                     self.evaluate(channel, &[device], now, store, self.gossip_up)

@@ -396,3 +396,28 @@ fn a_foreign_revocation_ends_nothing() {
     let frontier = one.store.frontier(space, device).unwrap().unwrap();
     assert_eq!((frontier.base, frontier.revoked), (6, None));
 }
+
+/// The body that fills a hole on one branch was sent for the place on the other: refusing it took
+/// back what was just asked for, to find where the two part. Found by the simulator.
+#[test]
+fn a_hole_on_another_branch_does_not_hide_the_fork() {
+    for shared in [0, 3] {
+        let (mut one, mut other, space) = pair((1, 1));
+        let cem = Person::new(3);
+        let device = cem.device.id();
+        let mut third = Memory::new(cem.clone());
+        third.join_forum(&one, space);
+        third.write(space, shared);
+        let mut liar = third.clone();
+        third.write_as(space, 8, "truth");
+        liar.write_as(space, 1, "lie");
+        one.copy_feed(&third, space, device);
+        other.copy_feed(&liar, space, device);
+        other.drop_body(space, device, shared as usize + 1);
+        let (one, other) = meet(one, other, &BTreeSet::new(), (1, 0));
+        let frontier = one.store.frontier(space, device).unwrap();
+        assert_eq!(frontier.map(|own| own.fork), Some(Some(shared + 1)));
+        assert_eq!(other.store.frontier(space, device).unwrap(), frontier);
+        assert_eq!(one.store.contents(space), other.store.contents(space));
+    }
+}
