@@ -92,7 +92,6 @@ fn one(wishes: &Wishes, seed: u64) -> Ran {
         None => Setting::small(seed),
         Some(nodes) => Setting::large(seed, nodes, wishes.days),
     };
-    let setting = Setting { ..setting };
     if wishes.store == "model" {
         run::<Model>(Setting {
             store: "model",
