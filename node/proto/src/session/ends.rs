@@ -146,10 +146,13 @@ impl Channel {
 
     /// The frame with what ended the next of the feeds of which that is to be told.
     pub(super) fn produce_end<S: SpaceStore>(
-        &self,
+        &mut self,
         device: DeviceId,
         store: &S,
     ) -> Result<Option<Vec<u8>>, S::Error> {
+        if let Some(end) = store.facts(self.space(), device)?.end() {
+            self.told_ends.insert(device, end);
+        }
         let proof = store.end_proof(self.space(), device)?;
         Ok(proof.map(|proof| proof.frame(device)))
     }

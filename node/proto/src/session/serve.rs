@@ -157,6 +157,16 @@ impl Channel {
             return Ok(None);
         };
         let from = self.serve_from.get(&device).copied().unwrap_or(0);
+        // It may have ended since it was asked for.
+        if from > 0
+            && let Some(own) = store.frontier(space, device)?
+            && let Some(theirs) = self.theirs.get(&device)
+        {
+            self.tell_end(&own, &theirs, store)?;
+            if self.ends_to_tell.remove(&device) {
+                return Ok(self.produce_end(device, store)?.map(|frame| (frame, 0)));
+            }
+        }
         let Some(run) = store.run(space, device, from)? else {
             self.served(device);
             return Ok(None);

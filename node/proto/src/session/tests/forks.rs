@@ -421,3 +421,36 @@ fn a_hole_on_another_branch_does_not_hide_the_fork() {
         assert_eq!(one.store.contents(space), other.store.contents(space));
     }
 }
+
+/// A feed was asked for, and its end learnt before it was sent: what is left of it ends without a
+/// signature, so the end goes first. Found by the simulator.
+#[test]
+fn an_end_that_is_learnt_while_a_feed_is_sent_goes_before_the_rest() {
+    let (mut one, mut other, space) = pair((1, 1));
+    let cem = Person::new(3);
+    let device = cem.device.id();
+    let mut third = Memory::new(cem.clone());
+    third.join_forum(&one, space);
+    third.write(space, 8);
+    for node in [&mut one, &mut other] {
+        node.copy_feed(&third, space, device);
+        node.cut(space, device, 3);
+    }
+    let (mut one, other) = meet(one, other, &BTreeSet::new(), (1, 0));
+    one.session.handle_local(space, device);
+    let (mut one, mut other) = (one, other);
+    talk(&mut one, &mut other, |_| 0);
+    one.store.copy_feed(&third, space, device);
+    one.store
+        .import_end(space, device, &end_of(&cem, &third, space, 5))
+        .unwrap();
+    let channel = *one.session.by_space.get(&space).unwrap();
+    let feeds = vec![(device, 3)];
+    let want = Control::Want { channel, feeds }.encode();
+    one.session
+        .handle_frame(Lane::Control, &want, NOW, &one.store)
+        .unwrap();
+    let frames = std::iter::from_fn(|| one.session.poll_data(&one.store, |_| true).unwrap());
+    let kinds: Vec<u8> = frames.map(|frame| frame.bytes[0]).collect();
+    assert_eq!(kinds, [0x24, 0x20]);
+}
