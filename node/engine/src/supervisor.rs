@@ -82,7 +82,16 @@ async fn run(inner: Arc<Inner>, contact: IdentityId, supervisor: Supervisor) {
             }
         }
         if inner.meetings_of(contact).is_empty() {
-            match dial(&inner, contact).await {
+            let dialled = tokio::select! {
+                dialled = dial(&inner, contact) => dialled,
+                // There is news, such as a beacon: nobody waits until the old addresses are given up.
+                () = supervisor.wake.notified() => {
+                    backoff = BACKOFF_MIN;
+                    continue;
+                }
+                () = supervisor.stop.cancelled() => return,
+            };
+            match dialled {
                 Ok(conn) => {
                     let began = tokio::time::Instant::now();
                     let held = hold(inner.clone(), contact, conn, &supervisor.stop).await;

@@ -198,10 +198,9 @@ fn who_is_behind_a_router_reaches_who_is_not() {
     talk(&ben, &ana, &forum(&ben, &ana), "From outside");
 }
 
-/// The connection would find out by its silence, after a quarter of a minute each time.
+/// Each side moves, and moves again; the posts arrive all the same.
 #[test]
-fn addresses_that_change_in_turn_are_found_soon() {
-    const SOON: Duration = Duration::from_secs(10);
+fn addresses_that_change_in_turn_are_found() {
     let Some(net) = Net::start(&[]) else { return };
     let (hosts, [ana, ben]) = at_home(&net, ["10.1.0.1/24", "10.1.0.2/24"]);
     let forum = forum(&ana, &ben);
@@ -213,15 +212,7 @@ fn addresses_that_change_in_turn_are_found_soon() {
     ] {
         host.readdress(&[&format!("{ip}/24")]);
         is_at(node, ip);
-        let began = Instant::now();
         let thread = ana.new_thread(&forum, ip, "shall we?");
-        ben.until("the post or a while", |ben| {
-            (ben.entry(&thread).is_some() || began.elapsed() > SOON * 2).then_some(())
-        });
-        assert!(
-            began.elapsed() < SOON,
-            "{ip}: it took {:?}",
-            began.elapsed()
-        );
+        ben.within(FOUND_WITHIN, "the post", |ben| ben.entry(&thread));
     }
 }

@@ -19,6 +19,7 @@ mod line;
 mod namespace;
 mod packet;
 
+mod beacons;
 mod itself;
 mod meeting;
 mod walking;

@@ -104,7 +104,7 @@ async fn set_lan(ctx: Ctx, Form(fields): Form) -> Outcome<Response> {
     let on = match fields.get("lan").as_str() {
         "on" => true,
         "off" => false,
-        _ => return Err(Fault::field("lan", "expected on or off").into()),
+        _ => return Err(Fault::field("lan", "expected on or off")),
     };
     ctx.node().set_lan(on).await?;
     Ok(redirect("/links?done=saved"))
