@@ -182,8 +182,10 @@ fn failing(inner: &Inner, error: &dyn std::fmt::Display) -> Duration {
 /// `None` where it isn't set up, is bound to loopback only, or the person doesn't want it.
 fn wanted(inner: &Inner) -> Option<(BTreeMap<Family, u16>, BTreeSet<SocketAddr>)> {
     inner.keys()?;
-    let on = inner.store.read().map_err(|_| ()).ok()?;
-    inner.lan_is_on(&on).ok().filter(|on| *on)?;
+    let snapshot = inner.store.read().ok()?;
+    if !inner.lan_is_on(&snapshot).unwrap_or(false) {
+        return None;
+    }
     let links = inner.links()?;
     let mut ports = BTreeMap::new();
     for addr in links.bound() {
