@@ -409,6 +409,7 @@ impl Inner {
                 links.cut(*endpoint);
             }
         }
+        self.lan.forget(endpoints);
         lock(&self.errors).remove(&contact);
         lock(&self.exchanged).remove(&contact);
     }

@@ -126,6 +126,14 @@ impl Lan {
         }
     }
 
+    /// Nothing is known any more of where these devices are.
+    pub(crate) fn forget(&self, devices: &[EndpointId]) {
+        let mut state = self.lock();
+        state
+            .heard
+            .retain(|(device, _), _| !devices.contains(device));
+    }
+
     fn heard_ips(&self) -> Vec<IpAddr> {
         let state = self.lock();
         let heard = state.heard.values();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use links::{CloseCode, Connection, Protocol};
 use proto::{EndpointId, IdentityId};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,6 +20,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// A meeting that lasted this long starts the backoff anew.
 const STEADY: Duration = Duration::from_secs(10);
+/// A dial goes on for at least this long, whatever news comes: a handshake on a local network ends long before, and who makes
+/// news without end can't keep one from ending.
+const UNDISTURBED: Duration = Duration::from_secs(1);
 /// Two connections that are at most this far apart were dialled by both sides at once.
 const CROSSING: Duration = Duration::from_secs(2);
 
@@ -28,6 +31,8 @@ const CROSSING: Duration = Duration::from_secs(2);
 pub(crate) struct Supervisor {
     wake: Arc<Notify>,
     stop: CancellationToken,
+    /// Held by the one dial beside a meeting.
+    redialling: Arc<Mutex<()>>,
 }
 
 impl Supervisor {
@@ -36,6 +41,7 @@ impl Supervisor {
         let supervisor = Self {
             wake: Arc::new(Notify::new()),
             stop: inner.stop.child_token(),
+            redialling: Arc::default(),
         };
         let task = run(inner.clone(), contact, supervisor.clone());
         inner.tasks.spawn(task);
@@ -47,14 +53,18 @@ impl Supervisor {
         self.wake.notify_one();
     }
 
-    /// Dials once beside the meeting that stands.
+    /// Dials beside the meeting that stands, one dial at a time.
     pub(crate) fn redial(&self, inner: &Arc<Inner>, contact: IdentityId) {
         let (inner, stop) = (inner.clone(), self.stop.clone());
+        let Ok(turn) = self.redialling.clone().try_lock_owned() else {
+            return;
+        };
         inner.clone().tasks.spawn(async move {
             let dialled = tokio::select! {
                 () = stop.cancelled() => return,
                 dialled = dial(&inner, contact) => dialled,
             };
+            drop(turn);
             match dialled {
                 Ok(conn) => {
                     hold(inner, contact, conn, &stop).await;
@@ -85,7 +95,7 @@ async fn run(inner: Arc<Inner>, contact: IdentityId, supervisor: Supervisor) {
             let dialled = tokio::select! {
                 dialled = dial(&inner, contact) => dialled,
                 // There is news, such as a beacon: nobody waits until the old addresses are given up.
-                () = supervisor.wake.notified() => {
+                () = news(&supervisor) => {
                     backoff = BACKOFF_MIN;
                     continue;
                 }
@@ -113,6 +123,11 @@ async fn run(inner: Arc<Inner>, contact: IdentityId, supervisor: Supervisor) {
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+async fn news(supervisor: &Supervisor) {
+    tokio::time::sleep(UNDISTURBED).await;
+    supervisor.wake.notified().await;
 }
 
 /// Between half and the whole of a wait, so that two nodes don't dial in step.

@@ -160,7 +160,7 @@ impl Links {
         self.inner.endpoint.bound_sockets()
     }
 
-    /// Bytes of frames that meetings hold now, over all of them: at most 48 MiB.
+    /// Bytes of frames that meetings hold now, over all of them: at most 40 MiB.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.inner.room.held()

@@ -3,8 +3,8 @@
 //! A device sends a [`Beacon`]: a fresh nonce and the beginning of its hash, keyed with the
 //! device's [`BeaconKey`], which only its contacts hold. They try the keys that they hold; to
 //! everybody else it is noise, and two beacons of one device have nothing in common. No clock is
-//! involved, so that a node that believes it is 1970 is found too. Who replays a beacon makes
-//! contacts dial, which then fails at the handshake.
+//! involved, so that a node that believes it is 1970 is found too. Who replays a fresh beacon makes
+//! contacts dial, which fails in the handshake, and lets them see whose endpoint was meant.
 //!
 //! This module sends nothing and waits for nothing: nonces and the time are arguments.
 
