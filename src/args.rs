@@ -160,6 +160,8 @@ pub(crate) enum Contacts {
     Trust { contact: String, mark: Trust },
     /// Show the twelve words that both of you see alike
     Words { contact: String },
+    /// Say where one is, as `192.168.1.5:41234`, where they aren't found by themselves
+    At { contact: String, address: String },
     /// Set how much may come in through one, as `500MiB` or `4GiB`
     Quota {
         contact: String,

@@ -238,7 +238,10 @@ impl<'s> Side<'s> {
                 match output {
                     Output::Control(bytes) => self.sent.push_back((Lane::Control, bytes)),
                     Output::Import { space, run } => imports.push((space, run)),
-                    Output::Common(_) | Output::Equal(_) | Output::PeerHolds { .. } => {}
+                    Output::Common(_)
+                    | Output::Equal(_)
+                    | Output::PeerHolds { .. }
+                    | Output::Offers { .. } => {}
                     other => panic!("equal histories led to {other:?}"),
                 }
             }

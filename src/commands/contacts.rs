@@ -36,6 +36,13 @@ pub(super) fn run(cx: &Context<'_>, action: Option<Contacts>) -> anyhow::Result<
         Contacts::Quota { contact, limit } => {
             change(cx, &contact, &json!({ "quota_bytes": limit }))
         }
+        Contacts::At { contact, address } => {
+            let at = path("/contacts", &cx.contact(&contact)?, "/addresses");
+            let contact = cx.client.post(&at, &json!({ "address": address }))?;
+            cx.done(&contact, |contact| {
+                format!("{} is looked for at {address}", name(contact))
+            })
+        }
         Contacts::Words { contact } => {
             let words = cx
                 .client

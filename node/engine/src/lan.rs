@@ -13,10 +13,11 @@ use std::{
     time::Duration,
 };
 
-use links::{Announcement, Family, PathKind, Sighting, address};
+use links::{Announcement, Door, Family, PathKind, Sighting, address};
 use proto::{
     EndpointId, IdentityId, Millis,
-    beacon::{BeaconKey, NONCE_BYTES, PERIOD_MS, Recognised, Recogniser},
+    beacon::{Beacon, BeaconKey, NONCE_BYTES, PERIOD_MS, Recognised, Recogniser},
+    limits::ADDRS_MAX,
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -49,12 +50,22 @@ struct State {
     heard: BTreeMap<(EndpointId, Family), Heard>,
     searching: bool,
     trouble: Option<String>,
+    /// Where others knock, and we at theirs.
+    door: Option<Arc<Door>>,
 }
 
 #[derive(Debug)]
 struct Heard {
     addrs: Vec<SocketAddr>,
     at: Instant,
+}
+
+impl State {
+    fn addrs_in(&self, device: EndpointId, family: Family) -> Vec<SocketAddr> {
+        let heard = self.heard.get(&(device, family));
+        let fresh = heard.filter(|heard| heard.is_fresh());
+        fresh.map(|heard| heard.addrs.clone()).unwrap_or_default()
+    }
 }
 
 impl Heard {
@@ -126,6 +137,26 @@ impl Lan {
         }
     }
 
+    /// A device is at an address too, beside where it was heard.
+    fn note_at(&self, device: EndpointId, addr: SocketAddr) {
+        let mut addrs: Vec<SocketAddr> = self.lock().addrs_in(device, Family::of(addr.ip()));
+        addrs.retain(|known| *known != addr);
+        addrs.insert(0, addr);
+        addrs.truncate(ADDRS_MAX);
+        self.note(device, addrs);
+    }
+
+    /// Lets whoever is at these addresses know that it is us who will dial.
+    pub(crate) fn knock(&self, addrs: &[SocketAddr], key: Option<BeaconKey>) {
+        let door = self.lock().door.clone();
+        let (Some(door), Some(key)) = (door, key) else {
+            return;
+        };
+        for addr in addrs {
+            door.knock(*addr, || fresh_beacon(&key));
+        }
+    }
+
     /// Nothing is known any more of where these devices are.
     pub(crate) fn forget(&self, devices: &[EndpointId]) {
         let mut state = self.lock();
@@ -163,7 +194,10 @@ pub(crate) async fn attend(inner: Arc<Inner>) {
                 }
                 let mut search = Searching::new(inner.clone(), lan);
                 let ended = search.run(sightings).await;
-                inner.lan.lock().searching = false;
+                {
+                    let mut state = inner.lan.lock();
+                    (state.searching, state.door) = (false, None);
+                }
                 match ended {
                     Ended::Stopped => return,
                     Ended::Nowhere => LOOK_EVERY,
@@ -206,10 +240,25 @@ fn wanted(inner: &Inner) -> Option<(BTreeMap<Family, u16>, BTreeSet<SocketAddr>)
     (!ports.is_empty()).then_some((ports, addrs))
 }
 
+fn fresh_beacon(key: &BeaconKey) -> Beacon {
+    let mut nonce = [0; NONCE_BYTES];
+    files::fill_random(&mut nonce);
+    key.beacon(nonce)
+}
+
 enum Ended {
     Stopped,
     Nowhere,
     Failed(String),
+}
+
+/// How a beacon came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To all, with every address of its sender.
+    Announced,
+    /// To us, from one address.
+    Knocked,
 }
 
 /// The search while it runs.
@@ -221,7 +270,7 @@ struct Searching {
     announced: Option<(BeaconKey, BTreeSet<SocketAddr>)>,
     /// When the next nonce is due.
     due: Instant,
-    later: VecDeque<Sighting>,
+    later: VecDeque<(Sighting, Way)>,
     began: Instant,
 }
 
@@ -241,6 +290,9 @@ impl Searching {
 
     async fn run(&mut self, mut sightings: mpsc::Receiver<Sighting>) -> Ended {
         let inner = self.inner.clone();
+        let bound = inner.links().map(|links| links.bound()).unwrap_or_default();
+        let door = Arc::new(Door::open(&bound));
+        inner.lan.lock().door = Some(door.clone());
         self.learn_keys();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -257,14 +309,15 @@ impl Searching {
                         Ok(false) => return Ended::Nowhere,
                         Err(error) => return Ended::Failed(error),
                     }
-                    for sighting in std::mem::take(&mut self.later) {
-                        self.consider(sighting);
+                    for (sighting, way) in std::mem::take(&mut self.later) {
+                        self.consider(sighting, way);
                     }
                 }
                 sighting = sightings.recv() => match sighting {
-                    Some(sighting) => self.consider(sighting),
+                    Some(sighting) => self.consider(sighting, Way::Announced),
                     None => return Ended::Failed("the search ended by itself".to_owned()),
-                }
+                },
+                sighting = door.hear() => self.consider(sighting, Way::Knocked),
             }
         }
     }
@@ -289,11 +342,7 @@ impl Searching {
         }
         let announcements: Vec<Announcement> = ports
             .into_iter()
-            .map(|(family, port)| {
-                let mut nonce = [0; NONCE_BYTES];
-                files::fill_random(&mut nonce);
-                (current.0.beacon(nonce), family, port)
-            })
+            .map(|(family, port)| (fresh_beacon(&current.0), family, port))
             .collect();
         let announced = self.lan.announce(&announcements);
         announced.map_err(|error| error.to_string())?;
@@ -326,16 +375,21 @@ impl Searching {
         Ok(key)
     }
 
-    fn consider(&mut self, sighting: Sighting) {
+    fn consider(&mut self, sighting: Sighting, way: Way) {
         // A clock that runs is all that the budget needs.
         let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match self.recogniser.recognise(&sighting.beacon, Millis(elapsed)) {
             Recognised::Stranger => {}
-            Recognised::Busy if self.later.len() < LATER_MAX => self.later.push_back(sighting),
+            Recognised::Busy if self.later.len() < LATER_MAX => {
+                self.later.push_back((sighting, way));
+            }
             Recognised::Busy => tracing::debug!("a beacon was dropped: too many came"),
             Recognised::Contact((contact, endpoint)) => {
                 tracing::debug!(?contact, "a contact's beacon was heard");
-                self.inner.lan.note(endpoint, sighting.addrs);
+                match (way, &sighting.addrs[..]) {
+                    (Way::Knocked, [addr]) => self.inner.lan.note_at(endpoint, *addr),
+                    _ => self.inner.lan.note(endpoint, sighting.addrs),
+                }
                 answer_neighbours(&self.inner);
                 if self.inner.meetings().contains_key(&endpoint) {
                     let heard = self.inner.lan.addrs_of(endpoint);
@@ -364,6 +418,23 @@ impl Searching {
             self.inner.redial(contact);
         }
     }
+}
+
+/// The person says where a contact is. They are dialled there now and for the next half an hour, as
+/// if their beacon had been heard.
+pub(crate) fn told(
+    inner: &Arc<Inner>,
+    contact: IdentityId,
+    devices: &[EndpointId],
+    addrs: &[SocketAddr],
+) {
+    for device in devices {
+        for addr in addrs {
+            inner.lan.note_at(*device, *addr);
+        }
+    }
+    answer_neighbours(inner);
+    inner.wake(contact);
 }
 
 /// On local networks those are answered whose beacon was heard lately, and whoever comes from an

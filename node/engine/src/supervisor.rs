@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock, files,
+    beacons, clock, files,
     inner::Inner,
     meeting::{self, End, Meeting},
 };
@@ -142,17 +142,21 @@ async fn dial(inner: &Arc<Inner>, contact: IdentityId) -> Result<Connection, Str
         return Err(hindrance.to_owned());
     }
     let links = inner.links().ok_or("the links are off")?;
-    let devices = {
-        let snapshot = inner.store.read().map_err(|error| error.to_string())?;
-        inner
-            .devices_of(&snapshot, contact)
-            .map_err(|error| error.to_string())?
+    let read = || -> crate::Result<_> {
+        let snapshot = inner.store.read()?;
+        Ok((
+            inner.devices_of(&snapshot, contact)?,
+            beacons::own(&snapshot)?,
+        ))
     };
+    let (devices, key) = read().map_err(|error| error.to_string())?;
     let mut last = "no address of this contact is known".to_owned();
     for (endpoint, addrs) in devices {
         // Where it was heard first: it may have moved since it was met.
         let mut all = inner.lan.addrs_of(endpoint);
         all.extend(addrs);
+        // Where ours wasn't heard, nobody would answer.
+        inner.lan.knock(&all, key.clone());
         match links.dial(endpoint, &all, None, Protocol::Sync).await {
             Ok(conn) => return Ok(conn),
             Err(error) => last = error.to_string(),

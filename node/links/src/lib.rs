@@ -26,6 +26,7 @@ pub mod connection;
 pub mod endpoint;
 pub mod frame;
 pub mod gossip;
+pub mod knock;
 pub mod lan;
 pub mod protocol;
 pub mod streams;
@@ -43,6 +44,7 @@ pub use endpoint::{AddrWatch, Arrival, DialError, Error, Links, TemporaryEndpoin
 pub use gossip::{
     DialHint, GOSSIP_PAYLOAD_BYTES_MAX, PairError, PairEvent, PairReceiver, PairSender, PairTopic,
 };
+pub use knock::Door;
 pub use lan::{Announcement, Family, Lan, LanError, Sighting};
 pub use protocol::{CloseCode, CloseReason, Protocol, Side};
 pub use streams::{

@@ -97,6 +97,46 @@ impl Beacon {
     }
 }
 
+/// Bytes of a [`Knock`].
+pub const KNOCK_BYTES: usize = NONCE_BYTES + TAG_BYTES + 2;
+
+/// A beacon for one address, where what is sent to all doesn't arrive: with it goes the port at
+/// which its sender takes connections. Who changes the port on the way makes contacts dial in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Knock {
+    /// Whose it is.
+    pub beacon: Beacon,
+    /// The sender's port.
+    pub port: u16,
+}
+
+impl Knock {
+    /// Nonce, tag, port (big-endian).
+    #[must_use]
+    pub fn encode(&self) -> [u8; KNOCK_BYTES] {
+        let mut bytes = [0; KNOCK_BYTES];
+        let (nonce, rest) = bytes.split_at_mut(NONCE_BYTES);
+        let (tag, port) = rest.split_at_mut(TAG_BYTES);
+        nonce.copy_from_slice(&self.beacon.nonce);
+        tag.copy_from_slice(&self.beacon.tag);
+        port.copy_from_slice(&self.port.to_be_bytes());
+        bytes
+    }
+
+    /// Reads a datagram; `None` where it is none.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (nonce, rest) = bytes.split_first_chunk()?;
+        let (tag, port) = rest.split_first_chunk()?;
+        let port = u16::from_be_bytes(port.try_into().ok()?);
+        let beacon = Beacon {
+            nonce: *nonce,
+            tag: *tag,
+        };
+        (port != 0).then_some(Self { beacon, port })
+    }
+}
+
 /// Whose beacons are recognised, `K` naming a contact's device. The work is bounded by the second,
 /// whoever sends how many.
 #[derive(Debug)]
@@ -247,6 +287,14 @@ mod tests {
             let beacon = BeaconKey(seed).beacon(nonce);
             prop_assert_eq!(Beacon::from_label(&beacon.label()), Some(beacon));
             prop_assert_eq!(Beacon::from_label(&beacon.label().to_uppercase()), Some(beacon));
+        }
+
+        #[test]
+        fn any_datagram_is_a_knock_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            match Knock::decode(&bytes) {
+                Some(knock) => prop_assert_eq!(&knock.encode()[..], &bytes[..]),
+                None => prop_assert!(bytes.len() != KNOCK_BYTES || bytes.ends_with(&[0, 0])),
+            }
         }
 
         #[test]

@@ -182,6 +182,65 @@ fn a_remembered_address_is_enough_where_nobody_may_call_all() {
     talk(&ana, &ben, &forum, "Again");
 }
 
+/// Ana and Ben at an access point that passes on nothing that is sent to all.
+fn behind_a_filter(net: &Net) -> ([Host; 2], [Node; 2], String) {
+    let home = net.switch();
+    home.filter_multicast();
+    let hosts = [
+        net.host(&home, &["10.1.0.1/24"]),
+        net.host(&home, &["10.1.0.2/24"]),
+    ];
+    let [ana, ben] = [hosts[0].node("Ana"), hosts[1].node("Ben")];
+    is_at(&ana, "10.1.0.1");
+    befriend(&ana, &ben);
+    let forum = forum(&ana, &ben);
+    talk(&ana, &ben, &forum, "Before");
+    (hosts, [ana, ben], forum)
+}
+
+/// Ben answers nobody whom he doesn't know to be there: Ana's knock tells him.
+#[test]
+fn who_comes_from_a_new_address_knocks_where_nobody_may_call_all() {
+    let Some(net) = Net::start(&["nft"]) else {
+        return;
+    };
+    let (hosts, [mut ana, ben], forum) = behind_a_filter(&net);
+    ana.stop();
+    hosts[0].readdress(&["10.1.0.77/24"]);
+    ana.start();
+    talk(&ana, &ben, &forum, "From elsewhere");
+}
+
+#[test]
+fn a_typed_address_is_enough_where_nobody_may_call_all() {
+    let Some(net) = Net::start(&["nft"]) else {
+        return;
+    };
+    let (hosts, [mut ana, mut ben], forum) = behind_a_filter(&net);
+    ana.stop();
+    ben.stop();
+    hosts[0].readdress(&["10.1.0.77/24"]);
+    hosts[1].readdress(&["10.1.0.78/24"]);
+    ana.start();
+    ben.start();
+    is_at(&ben, "10.1.0.78");
+    let links = ben.get("/status")["links"].clone();
+    let mut addrs = links
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|link| link["addrs"].as_array().unwrap().clone());
+    let addr = addrs.find(|addr| addr.as_str().unwrap().starts_with("10.1.0.78"));
+    let at = format!("/contacts/{}/addresses", ben.id());
+    for wrong in ["", "here", "8.8.8.8:4000", "10.1.0.78", "224.0.0.1:4000"] {
+        let body = serde_json::json!({ "address": wrong });
+        let problem = ana.call("POST", &at, Some(&body)).expect(422);
+        assert_eq!(problem["errors"][0]["field"], "address", "{wrong}");
+    }
+    ana.post(&at, &serde_json::json!({ "address": addr }));
+    talk(&ana, &ben, &forum, "Found");
+}
+
 #[test]
 fn who_is_behind_a_router_reaches_who_is_not() {
     let Some(net) = Net::start(&["nft"]) else {

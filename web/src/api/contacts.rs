@@ -52,6 +52,15 @@ pub(super) struct ContactRequest {
     quota_bytes: Option<u64>,
 }
 
+/// Where a contact is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AddressRequest {
+    /// IP addresses with UDP ports on a local network, as their page Links shows them, between
+    /// spaces: `192.168.1.5:41234 [fd00::5]:41234`.
+    address: String,
+}
+
 pub(super) fn routes(routes: Routes) -> Routes {
     contact_routes(invite_routes(routes))
 }
@@ -129,6 +138,17 @@ fn contact_routes(routes: Routes) -> Routes {
             doc("contacts", "Accepts somebody who used a many-use invite")
                 .gives::<dto::Contact>(200, "The contact")
                 .can_fail(&[Conflict]),
+        )
+        .post(
+            "/contacts/{contact}/addresses",
+            find_at,
+            doc(
+                "contacts",
+                "Says where a contact is, where they aren't found by themselves; they are dialled there for half an hour",
+            )
+            .takes::<AddressRequest>()
+            .gives::<dto::Contact>(200, "The contact")
+            .can_fail(&[Conflict]),
         )
         .patch(
             "/contacts/{contact}",
@@ -213,6 +233,15 @@ async fn accept(
     Body(Nothing {}): Body<Nothing>,
 ) -> Outcome<Json<dto::Contact>> {
     Ok(Json(app.node.accept_contact(id).await?.into()))
+}
+
+async fn find_at(
+    State(app): State<Arc<App>>,
+    Id(id): Id<IdentityId>,
+    Body(request): Body<AddressRequest>,
+) -> Outcome<Json<dto::Contact>> {
+    let contact = app.node.find_contact_at(id, &request.address).await?;
+    Ok(Json(contact.into()))
 }
 
 async fn update(

@@ -38,6 +38,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/contacts/{contact}/nickname", post(set_nickname))
         .route("/contacts/{contact}/trust", post(set_trust))
         .route("/contacts/{contact}/quota", post(set_quota))
+        .route("/contacts/{contact}/addresses", post(find_at))
         .route("/contacts/{contact}/remove", get(ask_remove).post(remove))
 }
 
@@ -130,6 +131,9 @@ struct ContactPage {
     own_name: String,
     nickname: String,
     error: Option<String>,
+    /// Where they were said to be, and what is wrong with that.
+    address: String,
+    address_error: Option<String>,
     quota: QuotaView,
     state: &'static str,
     online: bool,
@@ -218,6 +222,7 @@ const MIB: u64 = 1024 * 1024;
 
 /// What was typed into a form of the page and doesn't fit, with the reason.
 enum Misfit {
+    Address(String, String),
     Nickname(String, String),
     Quota(String, String),
 }
@@ -237,11 +242,14 @@ fn contact_page(
         Err(error) => return Err(error.into()),
     };
     let own = contact.nickname.clone().unwrap_or_default();
-    let (nickname, error, typed_quota) = match misfit {
-        Some(Misfit::Nickname(nickname, error)) => (nickname, Some(error), None),
-        Some(Misfit::Quota(typed, error)) => (own, None, Some((typed, error))),
-        None => (own, None, None),
-    };
+    let (mut nickname, mut error, mut typed_quota, mut typed_address) = (own, None, None, None);
+    match misfit {
+        Some(Misfit::Address(typed, why)) => typed_address = Some((typed, why)),
+        Some(Misfit::Nickname(typed, why)) => (nickname, error) = (typed, Some(why)),
+        Some(Misfit::Quota(typed, why)) => typed_quota = Some((typed, why)),
+        None => {}
+    }
+    let (address, address_error) = typed_address.unzip();
     html(&ContactPage {
         page: ctx
             .layout(Nav::Contacts, name.clone(), query)?
@@ -252,6 +260,8 @@ fn contact_page(
         own_name: words::name(&contact.name),
         nickname,
         error,
+        address: address.unwrap_or_default(),
+        address_error,
         quota: QuotaView::of(ctx, &contact, typed_quota)?,
         state: match contact.state {
             ContactState::Pending => "pending",
@@ -328,6 +338,22 @@ async fn set_trust(ctx: Ctx, Id(id): Id<IdentityId>, Form(fields): Form) -> Outc
     };
     ctx.node().update_contact(id, patch).await?;
     Ok(redirect(&format!("/contacts/{id}?done=saved")))
+}
+
+async fn find_at(
+    ctx: Ctx,
+    Id(id): Id<IdentityId>,
+    query: Query,
+    Form(fields): Form,
+) -> Outcome<Response> {
+    let typed = fields.get("address");
+    match ctx.node().find_contact_at(id, &typed).await {
+        Ok(_) => Ok(redirect(&format!("/contacts/{id}?done=looking"))),
+        Err(error) => {
+            let typed = Misfit::Address(typed, misfit(error)?);
+            Ok(again(contact_page(&ctx, id, &query, Some(typed))?))
+        }
+    }
 }
 
 async fn set_quota(

@@ -5,22 +5,19 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     Router,
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use engine::view::{Invite, NewInvite, Relation, Trust};
-use qrcode::{EcLevel, QrCode, render::svg};
 
-use super::{Ctx, Layout, Nav, again, form::Form, html, misfit, parts::Who, redirect, when::When};
+use super::{
+    Ctx, Layout, Nav, again, form::Form, html, misfit, parts::Who, qr, redirect, when::When,
+};
 use crate::{
     App,
     api::extract::{Name, Query},
     fault::{Fault, Outcome},
 };
-
-/// Pixels of a QR code's side at least; it is scaled by the page.
-const QR_PIXELS_MIN: u32 = 240;
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -28,7 +25,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/contacts/join", post(join))
         .route("/invites", post(create))
         .route("/invites/{invite}", get(show))
-        .route("/invites/{invite}/qr.svg", get(qr))
+        .route("/invites/{invite}/qr.svg", get(code))
         .route("/invites/{invite}/delete", post(delete))
 }
 
@@ -205,16 +202,9 @@ async fn show(ctx: Ctx, Name(id): Name, query: Query) -> Outcome<Response> {
     })
 }
 
-async fn qr(ctx: Ctx, Name(id): Name) -> Outcome<Response> {
+async fn code(ctx: Ctx, Name(id): Name) -> Outcome<Response> {
     let invite = ctx.node().invite(&id)?;
-    let code = QrCode::with_error_correction_level(invite.link.as_bytes(), EcLevel::L)
-        .map_err(|_| Fault::not_found("a QR code for a link this long"))?;
-    let image = code
-        .render::<svg::Color<'_>>()
-        .min_dimensions(QR_PIXELS_MIN, QR_PIXELS_MIN)
-        .build();
-    let kind = HeaderValue::from_static("image/svg+xml");
-    Ok(([(header::CONTENT_TYPE, kind)], image).into_response())
+    qr::image(&invite.link)
 }
 
 async fn delete(ctx: Ctx, Name(id): Name, Form(fields): Form) -> Outcome<Response> {

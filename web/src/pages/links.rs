@@ -13,7 +13,7 @@ use engine::{
     view::{LinkKind, LinkStatus},
 };
 
-use super::{Ctx, Layout, Nav, form::Form, html, redirect};
+use super::{Ctx, Layout, Nav, form::Form, html, qr, redirect};
 use crate::{
     App,
     api::extract::Query,
@@ -25,6 +25,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/links", get(show))
         .route("/links/internet", post(set_internet))
         .route("/links/lan", post(set_lan))
+        .route("/links/addresses.svg", get(addresses))
 }
 
 /// A choice of the form.
@@ -47,6 +48,8 @@ struct LinksPage {
     fixed: bool,
     lan: bool,
     lan_fixed: bool,
+    /// Our addresses on local networks, as a contact types them.
+    addresses: String,
 }
 
 struct LinkView {
@@ -96,8 +99,19 @@ async fn show(ctx: Ctx, query: Query) -> Outcome<Response> {
         lan_fixed: links
             .iter()
             .any(|link| link.fixed_by_file && link.kind == LinkKind::Lan),
+        addresses: lan_addresses(&links),
         links: links.iter().map(LinkView::from).collect(),
     })
+}
+
+fn lan_addresses(links: &[LinkStatus]) -> String {
+    let lan = links.iter().filter(|link| link.kind == LinkKind::Lan);
+    let addrs = lan.flat_map(|link| &link.addrs).map(ToString::to_string);
+    addrs.collect::<Vec<_>>().join(" ")
+}
+
+async fn addresses(ctx: Ctx) -> Outcome<Response> {
+    qr::image(&lan_addresses(&ctx.node().links()?))
 }
 
 async fn set_lan(ctx: Ctx, Form(fields): Form) -> Outcome<Response> {

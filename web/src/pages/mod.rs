@@ -16,6 +16,7 @@ mod links;
 mod live;
 mod messages;
 mod parts;
+pub(crate) mod qr;
 mod search;
 mod settings;
 mod sign_in;
@@ -183,6 +184,7 @@ fn notice(name: &str) -> Option<&'static str> {
         "left" => "You left. Its content is deleted here.",
         "read" => "Marked as read.",
         "saved" => "Saved.",
+        "looking" => "They are being looked for there.",
         "removed" => "Removed.",
         "joined" => "The link is being used. The contact appears as soon as their node answers.",
         "retracted" => "Taken back.",

@@ -1,8 +1,14 @@
 //! Invites and contacts.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use proto::{IdentityId, limits::NAME_CHARS_MAX, space::SpaceKind as Kind, text};
+use links::{Internet, PathKind, address};
+use proto::{
+    IdentityId,
+    limits::{ADDRS_MAX, NAME_CHARS_MAX},
+    space::SpaceKind as Kind,
+    text,
+};
 
 use super::{Node, page_of};
 use crate::{
@@ -11,7 +17,7 @@ use crate::{
     event::EventKind,
     files::Keys,
     inner::about_contact,
-    invites, own_feed,
+    invites, lan, own_feed,
     records::{self, ContactState as Row},
     view::{
         Behind, Contact, ContactPatch, ContactState, Invite, NewInvite, Page, PageQuery, Person,
@@ -385,6 +391,35 @@ impl Node {
         Ok(())
     }
 
+    /// Says where a contact is on a local network or on this machine, where they aren't found by
+    /// themselves: one or more addresses with ports, between spaces. They are dialled there for half
+    /// an hour; where that leads to them it is remembered. Who else has the address sees that
+    /// somebody tried.
+    ///
+    /// # Errors
+    /// Not a contact yet; the link is switched off; an address of the internet, or none at all.
+    pub async fn find_contact_at(&self, id: IdentityId, addresses: &str) -> Result<Contact> {
+        self.0.ready()?;
+        let addrs = lan_addrs(addresses)?;
+        let snapshot = self.0.store.read()?;
+        let row = snapshot.contact(&id)?.ok_or(Error::NotFound {
+            what: "the contact",
+        })?;
+        if row.state != Row::Ready {
+            return Err(Error::Conflict {
+                detail: format!("{} is no contact yet: use their link", row.name),
+            });
+        }
+        let is_lan = |addr: &SocketAddr| address::kind(addr.ip()) == PathKind::Lan;
+        if addrs.iter().any(is_lan) && !self.0.lan_is_on(&snapshot)? {
+            return Err(Error::Conflict {
+                detail: "local networks are switched off: switch them on under Links".into(),
+            });
+        }
+        lan::told(&self.0, id, &records::endpoints(&row), &addrs);
+        self.contact(id)
+    }
+
     /// How a person is named, and what they are to us.
     pub(crate) fn person(&self, snapshot: &store::Snapshot, id: IdentityId) -> Result<Person> {
         let own = self.0.keys().is_some_and(|keys| keys.identity.id() == id);
@@ -460,4 +495,23 @@ pub(crate) fn forget(
     }
     txn.remove_contact(&id)?;
     records::bump_revs(txn)
+}
+
+/// Addresses as a person types them.
+fn lan_addrs(text: &str) -> Result<Vec<SocketAddr>> {
+    const EXPECTED: &str = "expected addresses of a local network with their ports, such as \
+        192.168.1.5:41234 or [fd00::5]:41234: their page Links shows them";
+    let addrs: Result<Vec<SocketAddr>> = text
+        .split_whitespace()
+        .take(ADDRS_MAX)
+        .map(|word| {
+            let addr = word.parse().ok();
+            addr.filter(|addr| address::may_dial(*addr, Internet::Off))
+                .ok_or_else(|| invalid("address", EXPECTED))
+        })
+        .collect();
+    match addrs {
+        Ok(addrs) if addrs.is_empty() => Err(invalid("address", EXPECTED)),
+        addrs => addrs,
+    }
 }
