@@ -75,6 +75,8 @@ pub(crate) enum Command {
         /// The link, `waymeet:…`; - reads it from standard input
         link: String,
     },
+    /// Add somebody who is with you: both run this, compare three words and say yes
+    Nearby(Nearby),
     /// Your contacts
     Contacts {
         #[command(subcommand)]
@@ -139,6 +141,22 @@ pub(crate) enum InviteAction {
         /// Its id, as `waymeet invite list` shows it
         id: String,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Nearby {
+    /// For how long you are visible to others nearby [default: 120]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=120))]
+    pub(crate) seconds: Option<u64>,
+    /// Say that somebody shows the same words; their id is in the list
+    #[arg(long, value_name = "ID", conflicts_with = "seconds")]
+    pub(crate) accept: Option<String>,
+    /// Say no to somebody
+    #[arg(long, value_name = "ID", conflicts_with_all = ["seconds", "accept"])]
+    pub(crate) decline: Option<String>,
+    /// End it now
+    #[arg(long, conflicts_with_all = ["seconds", "accept", "decline"])]
+    pub(crate) close: bool,
 }
 
 #[derive(Debug, Subcommand)]

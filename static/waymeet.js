@@ -155,7 +155,7 @@
   const listen = () => {
     if (stream) return;
     stream = new EventSource("/events");
-    for (const kind of ["entry", "contact", "offer", "delivery", "presence", "sync", "disk", "reset"]) {
+    for (const kind of ["entry", "contact", "offer", "delivery", "presence", "sync", "nearby", "disk", "reset"]) {
       stream.addEventListener(kind, hear);
     }
   };
@@ -169,7 +169,7 @@
     } else {
       listen();
       updateCounts();
-      refresh(new Set(["entry", "contact", "offer", "delivery", "presence", "sync", "disk"])).catch(() => {});
+      refresh(new Set(["entry", "contact", "offer", "delivery", "presence", "sync", "nearby", "disk"])).catch(() => {});
     }
   });
   addEventListener("pagehide", hang);

@@ -7,6 +7,7 @@ mod doctor;
 mod forums;
 mod invites;
 mod messages;
+mod nearby;
 mod node;
 mod topic;
 
@@ -55,6 +56,7 @@ pub(crate) fn run(
         Command::Search { text, page } => node::search(&cx, &text, &page),
         Command::Invite(invite) => invites::run(&cx, invite),
         Command::Join { link } => invites::join(&cx, &link),
+        Command::Nearby(nearby) => nearby::run(&cx, &nearby),
         Command::Contacts { action } => contacts::run(&cx, action),
         Command::Forums { action } => forums::run(&cx, action),
         Command::Blog { action } => blog::run(&cx, action),

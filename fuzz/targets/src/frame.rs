@@ -7,6 +7,7 @@ use proto::{
     frame::{Control, Data, Hint},
     frontier::Frontier,
     merkle::Prefix,
+    nearby,
     run::Run,
     wire::Reader,
 };
@@ -42,6 +43,9 @@ pub fn run(input: &[u8]) {
         5 => {
             if let Ok(join) = Join::decode(bytes) {
                 assert_eq!(join.encode(), bytes);
+            }
+            if let Ok(frame) = nearby::Frame::decode(bytes) {
+                assert_eq!(frame.encode(), bytes, "{frame:?}");
             }
         }
         6 => {
@@ -100,6 +104,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         ("frontier.full", 3),
         ("tree.prefix", 4),
         ("meet.join", 5),
+        ("nearby.frame", 5),
+        ("nearby.decline", 5),
         ("meet.welcome", 6),
         ("meet.wait", 6),
         ("meet.refused", 6),

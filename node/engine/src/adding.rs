@@ -10,6 +10,7 @@ use proto::{
     IdentityId, Millis,
     card::{Card, Invite, InviteSecret, Join, JoinAnswer, PairSecret, Refusal},
     limits::CONTACTS_MAX,
+    nearby::Met,
     space::conversation_id,
 };
 use store::Txn;
@@ -24,6 +25,7 @@ use crate::{
     inner::{Inner, about_contact},
     records::{self, ContactState},
     spaces,
+    view::Trust,
 };
 
 /// The label of the keying material that a meet takes from its connection.
@@ -223,7 +225,7 @@ async fn attempt(inner: &Arc<Inner>, invite: &Invite, first: bool) -> Result<Joi
     }
 }
 
-fn own_card(inner: &Inner) -> Result<Card> {
+pub(crate) fn own_card(inner: &Inner) -> Result<Card> {
     let own = inner.store.read()?.own_device()?.ok_or(Error::NotSetUp)?;
     let links = inner.links().ok_or_else(|| Error::Unreachable {
         detail: "the links are off".into(),
@@ -271,6 +273,32 @@ async fn become_contacts(
     inner.tell_audience();
     inner.events.emit(EventKind::Contact, about_contact(id));
     Ok(id)
+}
+
+/// Makes a contact of somebody whose words were compared nearby. Who was one already keeps the
+/// secret, and with it the conversation.
+pub(crate) async fn met_nearby(inner: &Arc<Inner>, met: Met) -> Result<()> {
+    let keys = inner.ready()?;
+    let (id, endpoint) = (met.card.certificate.identity, met.card.endpoint);
+    let now = clock::now();
+    inner
+        .store
+        .write(move |txn| {
+            if !met.known {
+                befriend(txn, &keys, &met.card, &met.secret, now)?;
+            }
+            txn.set_name(id, &met.card.name, now)?;
+            records::change_contact(txn, id, |contact| {
+                contact.name.clone_from(&met.card.name);
+                contact.trust = records::kept_trust(Trust::Verified);
+                records::put_device(contact, &met.card);
+            })
+        })
+        .await?;
+    inner.begin_contact(id, &[endpoint]);
+    inner.tell_audience();
+    inner.events.emit(EventKind::Contact, about_contact(id));
+    Ok(())
 }
 
 pub(crate) fn befriend(

@@ -40,6 +40,8 @@ pub enum EventKind {
     Presence,
     /// A meeting made progress.
     Sync,
+    /// Somebody nearby was seen or decided, or meeting nearby was opened or closed.
+    Nearby,
     /// The disk became full or nearly so, fails, or works again.
     Disk,
     /// The id that was asked for is too old: read everything anew.
@@ -57,6 +59,7 @@ impl EventKind {
             Self::Delivery => "delivery",
             Self::Presence => "presence",
             Self::Sync => "sync",
+            Self::Nearby => "nearby",
             Self::Disk => "disk",
             Self::Reset => "reset",
         }

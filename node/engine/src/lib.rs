@@ -28,6 +28,7 @@ mod intake;
 mod invites;
 mod lan;
 mod meeting;
+mod nearby;
 mod own_feed;
 mod records;
 #[cfg(feature = "sim")]

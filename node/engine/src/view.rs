@@ -297,6 +297,57 @@ pub struct Contact {
     pub last_error: Option<String>,
 }
 
+/// Meeting somebody nearby.
+#[derive(Debug, Clone)]
+pub struct Nearby {
+    /// Until when this node is visible to others nearby; `None` where it isn't.
+    pub until_ms: Option<Millis>,
+    /// This node has an address on a local network.
+    pub has_network: bool,
+    /// More tried to connect than there is room for, and were left out.
+    pub crowded: bool,
+    /// Devices whose words aren't there yet.
+    pub connecting: u64,
+    /// Who is there, in the order in which they came; after it was closed, who was.
+    pub people: Vec<NearbyPerson>,
+}
+
+/// Somebody nearby.
+#[derive(Debug, Clone)]
+pub struct NearbyPerson {
+    /// Local id, of this try: the same person who comes again has another.
+    pub id: String,
+    /// The name that they chose. Anybody can choose it.
+    pub name: String,
+    /// What both see alike, if nobody sits in between.
+    pub words: [&'static str; 3],
+    /// How far it is.
+    pub stage: NearbyStage,
+}
+
+/// How far it is with somebody nearby.
+#[derive(Debug, Clone)]
+pub enum NearbyStage {
+    /// The people compare their words.
+    Comparing {
+        /// We said that they are the same.
+        we_accept: bool,
+        /// They did.
+        they_accept: bool,
+    },
+    /// They are a contact.
+    Done {
+        /// Who.
+        contact: IdentityId,
+        /// They were one before.
+        known: bool,
+        /// Their node said that it has us.
+        confirmed: bool,
+    },
+    /// It came to nothing, in words.
+    Ended(String),
+}
+
 /// How far behind a contact we are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Behind {

@@ -156,6 +156,8 @@ pub(crate) enum Door {
     Main,
     /// A many-use invite's endpoint, open for meets as long as it lives.
     Temporary,
+    /// The endpoint of a person who meets others nearby: it is dialled and dials, for meets only.
+    Nearby,
 }
 
 /// A handle on the decision; clones share it.
@@ -220,14 +222,24 @@ impl Admission {
     /// Whether a packet from an address is answered, as far as local networks go.
     pub(crate) fn answers(&self, ip: IpAddr, door: Door) -> bool {
         let state = self.lock();
-        let open = state.meet_open || door == Door::Temporary;
+        let open = state.meet_open || door != Door::Main;
         open || address::kind(ip) != PathKind::Lan || state.neighbours.contains(&ip.to_canonical())
     }
 
     /// What the rules say about a connection, without the bounds on meets and counting nothing.
     #[must_use]
     pub fn verdict(&self, remote: EndpointId, protocol: Protocol, side: Side) -> Verdict {
-        self.lock().verdict(remote, protocol, side, Door::Main)
+        self.verdict_at(remote, protocol, side, Door::Main)
+    }
+
+    pub(crate) fn verdict_at(
+        &self,
+        remote: EndpointId,
+        protocol: Protocol,
+        side: Side,
+        door: Door,
+    ) -> Verdict {
+        self.lock().verdict(remote, protocol, side, door)
     }
 
     /// How often each rule refused.
@@ -296,7 +308,8 @@ impl State {
     fn verdict(&self, remote: EndpointId, protocol: Protocol, side: Side, door: Door) -> Verdict {
         match (protocol, side, door) {
             (Protocol::Meet, Side::Dialer, Door::Main)
-            | (Protocol::Meet, Side::Acceptor, Door::Temporary) => Verdict::Admit,
+            | (Protocol::Meet, Side::Acceptor, Door::Temporary)
+            | (Protocol::Meet, Side::Dialer | Side::Acceptor, Door::Nearby) => Verdict::Admit,
             (Protocol::Meet, Side::Acceptor, Door::Main) if self.meet_open => Verdict::Admit,
             (Protocol::Meet, Side::Acceptor, Door::Main) => Verdict::Refuse(Refusal::MeetClosed),
             (Protocol::Sync | Protocol::Gossip, _, Door::Main)
@@ -304,7 +317,7 @@ impl State {
             {
                 Verdict::Admit
             }
-            (Protocol::Sync | Protocol::Gossip, _, Door::Main | Door::Temporary)
+            (Protocol::Sync | Protocol::Gossip, _, _)
             | (Protocol::Meet, Side::Dialer, Door::Temporary) => {
                 Verdict::Refuse(Refusal::NotPermitted)
             }

@@ -1,30 +1,25 @@
-//! The device's endpoint: binding, dialling, accepting, cutting, and a many-use invite's own one.
+//! The device's endpoint: binding, dialling, accepting, cutting, and the temporary ones beside it.
 
 mod accept;
 mod bind;
+mod dial;
 mod error;
 
-use std::{
-    collections::BTreeSet, fmt, net::SocketAddr, pin::Pin, str::FromStr, sync::Arc, time::Duration,
-};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use iroh::{Endpoint, EndpointAddr, RelayUrl, TransportAddr, Watcher as _};
+use iroh::{Endpoint, EndpointAddr, Watcher as _};
 use n0_future::{Stream, StreamExt};
 use proto::{EndpointId, limits};
-use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::dial::Origin;
 pub use self::error::{DialError, Error};
 use crate::{
-    Admission, CloseCode, Config, Connection, EndpointSecret, Internet, Protocol, Reach, Side,
-    Verdict,
+    Admission, CloseCode, Config, Connection, EndpointSecret, Internet, Protocol, Reach,
     address::{self, PathKind},
-    admission::Door,
-    gate::{self, Gate},
+    admission::{Door, MEETS_OPEN_MAX},
+    gate::Gate,
     gossip::Pairs,
     live::Live,
     room::Room,
@@ -33,11 +28,6 @@ use crate::{
 /// How long a dial may take, lookup and handshake together. A handshake takes two round trips,
 /// so this bears a link of two seconds; the caller tries again with backoff.
 pub const DIAL_WAIT: Duration = Duration::from_secs(5);
-/// How long a dial goes unanswered before older connections with the same remote that heard
-/// nothing meanwhile count as dead. iroh sends a handshake only to the address that such a
-/// connection uses, so a remote that died and came back at another port could not be reached
-/// until they time out. By then two or three first packets were sent.
-pub const SILENCE_WAIT: Duration = Duration::from_millis(2_500);
 /// Admitted connections that wait for somebody to take them. Every contact of a busy node may
 /// call at once after a power cut; the rest wait five seconds and call again.
 pub const ARRIVALS_MAX: usize = 64;
@@ -214,13 +204,46 @@ impl Links {
     /// # Errors
     /// As [`Self::bind`].
     pub async fn open_temporary(&self, secret: EndpointSecret) -> Result<TemporaryEndpoint, Error> {
+        let arrivals = self.inner.arrivals.upgrade().ok_or(Error::Closed)?;
+        let reach = self.inner.config.reach;
+        self.open_beside(secret, reach, Door::Temporary, arrivals)
+            .await
+    }
+
+    /// Opens a second endpoint with a key of its own for meeting people nearby. It accepts meets
+    /// from anybody on this machine and on local networks, within the same bounds, delivers them into
+    /// a channel of its own, and dials.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub async fn open_nearby(
+        &self,
+        secret: EndpointSecret,
+    ) -> Result<(TemporaryEndpoint, mpsc::Receiver<Arrival>), Error> {
+        let (arrivals, receiver) = mpsc::channel(MEETS_OPEN_MAX);
+        let reach = Reach {
+            internet: Internet::Off,
+            lan: self.inner.config.reach.lan,
+        };
+        let endpoint = self.open_beside(secret, reach, Door::Nearby, arrivals);
+        Ok((endpoint.await?, receiver))
+    }
+
+    async fn open_beside(
+        &self,
+        secret: EndpointSecret,
+        reach: Reach,
+        door: Door,
+        arrivals: mpsc::Sender<Arrival>,
+    ) -> Result<TemporaryEndpoint, Error> {
         let inner = &self.inner;
         let gate = Gate {
             admission: inner.admission.clone(),
             live: inner.live.clone(),
-            door: Door::Temporary,
+            door,
         };
         let mut config = inner.config.clone();
+        config.reach = reach;
         for addr in &mut config.bind {
             addr.set_port(0);
         }
@@ -230,18 +253,26 @@ impl Links {
             endpoint: endpoint.clone(),
             id,
             admission: inner.admission.clone(),
-            door: Door::Temporary,
-            reach: config.reach,
+            door,
+            reach,
             pairs: None,
             room: inner.room.clone(),
-            arrivals: inner.arrivals.upgrade().ok_or(Error::Closed)?,
+            arrivals,
         };
         let stop = inner.stop.child_token();
         let task = tokio::spawn(acceptor.run(stop.clone()));
-        Ok(TemporaryEndpoint {
+        let origin = Origin {
             endpoint,
+            admission: inner.admission.clone(),
+            live: inner.live.clone(),
+            reach,
+            door,
+            stop: stop.clone(),
+        };
+        Ok(TemporaryEndpoint {
+            origin,
             id,
-            reach: config.reach,
+            room: inner.room.clone(),
             _stop: stop.drop_guard(),
             task,
         })
@@ -301,50 +332,15 @@ impl Inner {
         relay: Option<String>,
         protocol: Protocol,
     ) -> Result<iroh::endpoint::Connection, DialError> {
-        if let Verdict::Refuse(refusal) = self.admission.verdict(to, protocol, Side::Dialer) {
-            return Err(DialError::NotAllowed(refusal));
-        }
-        if self.stop.is_cancelled() {
-            return Err(DialError::Closed);
-        }
-        let id = iroh::EndpointId::from_bytes(to.as_bytes()).map_err(|_| DialError::NotAnId)?;
-        let mut targets: BTreeSet<_> = addrs
-            .iter()
-            .filter(|addr| address::may_dial(**addr, self.config.reach))
-            .take(limits::ADDRS_MAX)
-            .map(|addr| TransportAddr::Ip(*addr))
-            .collect();
-        if self.config.reach.internet == Internet::Relay
-            && let Some(url) = relay
-                .as_deref()
-                .and_then(|url| RelayUrl::from_str(url).ok())
-        {
-            targets.insert(TransportAddr::Relay(url));
-        }
-        if targets.is_empty() {
-            return Err(DialError::NoAddress {
-                given: addrs.len() + usize::from(relay.is_some()),
-            });
-        }
-        let target = EndpointAddr::from_parts(id, targets);
-        let connect = self.endpoint.connect(target, protocol.alpn());
-        let heard = self.live.heard(to);
-        let dial = gate::asked(timeout(DIAL_WAIT, connect));
-        tokio::pin!(dial);
-        let answer = tokio::select! {
-            answer = &mut dial => answer,
-            () = sleep(SILENCE_WAIT) => {
-                self.live.cut_silent(to, &heard);
-                dial.await
-            }
+        let origin = Origin {
+            endpoint: self.endpoint.clone(),
+            admission: self.admission.clone(),
+            live: self.live.clone(),
+            reach: self.config.reach,
+            door: Door::Main,
+            stop: self.stop.clone(),
         };
-        let (result, refusal) = answer;
-        match (result, refusal) {
-            (_, Some(refusal)) => Err(DialError::NotAllowed(refusal)),
-            (Err(_elapsed), None) => Err(DialError::TimedOut),
-            (Ok(Err(error)), None) => Err(error.into()),
-            (Ok(Ok(conn)), None) => Ok(conn),
-        }
+        origin.dial(to, addrs, relay, protocol).await
     }
 }
 
@@ -393,26 +389,48 @@ impl AddrWatch {
     }
 }
 
-/// A many-use invite's endpoint. Dropping it closes it and the meets that came through it.
+/// An endpoint beside the device's own: a many-use invite's, or that of somebody who meets others
+/// nearby. Dropping it closes it and the meets that came through it.
 pub struct TemporaryEndpoint {
-    endpoint: Endpoint,
+    origin: Origin,
     id: EndpointId,
-    reach: Reach,
+    room: Room,
     _stop: DropGuard,
     task: JoinHandle<()>,
 }
 
 impl TemporaryEndpoint {
-    /// The public key that the invite names.
+    /// The public key: what others dial.
     #[must_use]
     pub fn id(&self) -> EndpointId {
         self.id
     }
 
-    /// The addresses that the invite names; see [`Links::addrs`].
+    /// The addresses that an invite names; see [`Links::addrs`].
     #[must_use]
     pub fn addrs(&self) -> Vec<SocketAddr> {
-        reachable(&self.endpoint, &self.endpoint.addr(), self.reach)
+        let endpoint = &self.origin.endpoint;
+        reachable(endpoint, &endpoint.addr(), self.origin.reach)
+    }
+
+    /// The sockets as bound, ports included.
+    #[must_use]
+    pub fn bound(&self) -> Vec<SocketAddr> {
+        self.origin.endpoint.bound_sockets()
+    }
+
+    /// Dials from this endpoint, so that the other side sees its key and no other. Only one that
+    /// was opened by [`Links::open_nearby`] may.
+    pub fn dial(
+        &self,
+        to: EndpointId,
+        addrs: Vec<SocketAddr>,
+    ) -> impl Future<Output = Result<Connection, DialError>> + Send + 'static {
+        let (origin, id, room) = (self.origin.clone(), self.id, self.room.clone());
+        async move {
+            let raw = origin.dial(to, &addrs, None, Protocol::Meet).await?;
+            Ok(Connection::new(raw, Protocol::Meet, id, room))
+        }
     }
 
     /// Closes it and waits until it has; dropping it doesn't wait.

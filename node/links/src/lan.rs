@@ -24,7 +24,7 @@ use crate::{
 /// The service's type: all that is said in clear.
 pub const SERVICE: &str = "_waymeet._udp.local.";
 /// Seconds between two looks at the interfaces; the system's news of them may be missed.
-const INTERFACES_EVERY_S: u32 = 1;
+pub(crate) const INTERFACES_EVERY_S: u32 = 1;
 /// Sightings that wait to be taken. A camp's nodes that all begin at once fit; what is above that
 /// is heard again when it is announced again.
 const SIGHTINGS_MAX: usize = 256;
@@ -165,7 +165,7 @@ impl std::fmt::Debug for Lan {
 }
 
 /// Interfaces with a private or link-local address; of one family, where that is given.
-fn local(family: Option<Family>) -> IfKind {
+pub(crate) fn local(family: Option<Family>) -> IfKind {
     IfKind::Predicate(IfPredicate::new(move |interface| {
         let ip = interface.ip();
         address::kind(ip) == PathKind::Lan && family.is_none_or(|family| family == Family::of(ip))
@@ -175,6 +175,12 @@ fn local(family: Option<Family>) -> IfKind {
 fn sighting(service: &ResolvedService) -> Option<Sighting> {
     let label = service.fullname.split('.').next()?;
     let beacon = Beacon::from_label(label)?;
+    let addrs = addrs_of(service);
+    (!addrs.is_empty()).then_some(Sighting { beacon, addrs })
+}
+
+/// Where a service says to be, as far as that is on this network.
+pub(crate) fn addrs_of(service: &ResolvedService) -> Vec<SocketAddr> {
     let addrs: BTreeSet<SocketAddr> = service
         .addresses
         .iter()
@@ -183,10 +189,7 @@ fn sighting(service: &ResolvedService) -> Option<Sighting> {
         .filter(|addr| address::may_dial(*addr, Internet::Off))
         .take(limits::ADDRS_MAX)
         .collect();
-    (!addrs.is_empty()).then(|| Sighting {
-        beacon,
-        addrs: addrs.into_iter().collect(),
-    })
+    addrs.into_iter().collect()
 }
 
 fn socket_addr(ip: &ScopedIp, port: u16) -> SocketAddr {

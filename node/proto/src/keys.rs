@@ -7,7 +7,7 @@ use std::fmt;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
-use crate::ids::{DeviceId, IdentityId};
+use crate::ids::{DeviceId, EndpointId, IdentityId};
 
 /// Bytes of a signature.
 pub const SIGNATURE_LEN: usize = 64;
@@ -29,6 +29,8 @@ pub enum Domain {
     Revocation,
     /// An article's content, by its device, so that it can be reblogged.
     Quote,
+    /// That an endpoint belongs to a device, by the endpoint, on one connection.
+    Endpoint,
 }
 
 impl Domain {
@@ -41,6 +43,7 @@ impl Domain {
             Self::Card => b"waymeet/card/1\0",
             Self::Revocation => b"waymeet/revocation/1\0",
             Self::Quote => b"waymeet/quote/1\0",
+            Self::Endpoint => b"waymeet/endpoint/1\0",
         }
     }
 
@@ -117,6 +120,10 @@ key! {
 key! {
     /// A device's secret. It signs entries, admissions and the device's part of a contact card.
     DeviceKey, DeviceId
+}
+key! {
+    /// What a device is dialled by. It proves itself in handshakes, and to people who are added nearby.
+    EndpointKey, EndpointId
 }
 
 #[cfg(test)]

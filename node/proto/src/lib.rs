@@ -30,6 +30,7 @@ pub mod ids;
 pub mod keys;
 pub mod limits;
 pub mod merkle;
+pub mod nearby;
 pub mod run;
 pub mod session;
 #[cfg(any(test, feature = "sim"))]

@@ -22,6 +22,7 @@ mod packet;
 mod beacons;
 mod itself;
 mod meeting;
+mod nearby;
 mod walking;
 
 use std::{

@@ -8,6 +8,7 @@ pub(crate) mod dto;
 mod entries;
 pub(crate) mod extract;
 mod forums;
+mod nearby;
 mod node;
 pub(crate) mod problem;
 mod routes;
@@ -68,6 +69,7 @@ pub(crate) fn taken_by(bytes: &[u8]) -> usize {
         parse_json::<forums::NewOffer>(bytes).is_ok(),
         parse_json::<forums::NewReply>(bytes).is_ok(),
         parse_json::<forums::NewThread>(bytes).is_ok(),
+        parse_json::<nearby::NearbyRequest>(bytes).is_ok(),
         parse_json::<node::LinksPatch>(bytes).is_ok(),
         parse_json::<node::NewName>(bytes).is_ok(),
         parse_json::<Nothing>(bytes).is_ok(),
@@ -115,6 +117,7 @@ fn describe() -> Routes {
     );
     let routes = node::routes(routes);
     let routes = contacts::routes(routes);
+    let routes = nearby::routes(routes);
     let routes = forums::routes(routes);
     let routes = blogs::routes(routes);
     let routes = conversations::routes(routes);

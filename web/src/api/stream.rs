@@ -34,7 +34,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         doc("events", "What happens, as server-sent events")
             .query("after", "The id of the last event seen, for tools that can't send `Last-Event-ID`.")
             .streams::<dto::EventData>(
-                "Events named `entry`, `contact`, `offer`, `delivery`, `presence`, `sync`, `disk`, or `reset` when the id is too old; \
+                "Events named `entry`, `contact`, `offer`, `delivery`, `presence`, `sync`, `nearby`, `disk`, or `reset` when the id is too old; \
                  `data` is an EventData; ids rise and survive restarts",
             )
             .can_fail(&[FaultKind::Invalid, FaultKind::Busy, FaultKind::Stopping]),

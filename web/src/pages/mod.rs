@@ -15,6 +15,7 @@ mod invites;
 mod links;
 mod live;
 mod messages;
+mod nearby;
 mod parts;
 pub(crate) mod qr;
 mod search;
@@ -254,6 +255,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(messages::routes())
         .merge(contacts::routes())
         .merge(invites::routes())
+        .merge(nearby::routes())
         .merge(links::routes())
         .merge(search::routes())
         .merge(settings::routes())

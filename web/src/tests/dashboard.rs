@@ -324,3 +324,30 @@ async fn the_other_pages_show_themselves() {
     browser.change("/sign-out", &[]).await;
     assert_eq!(browser.get("/").await.status, 401);
 }
+
+#[tokio::test]
+async fn meeting_nearby_is_opened_and_closed_by_plain_forms() {
+    let bench = Bench::ana().await;
+    let browser = bench.browser().await;
+    let page = browser.page("/contacts/add").await;
+    assert!(page.contains("href=\"/nearby\""), "{page}");
+    let page = browser.page("/nearby").await;
+    // Bound to loopback there is nobody to see it.
+    assert!(page.contains("Show me to people nearby") && page.contains("on a local network"));
+    assert_eq!(browser.change("/nearby", &[]).await, "/nearby");
+    let page = browser.page("/nearby").await;
+    assert!(page.contains("You are visible to others nearby as <bdi>Ana</bdi>"));
+    assert!(bench.get("/nearby").await["open"] == true);
+    // Somebody who was gone when the answer came: the page says who is there now.
+    for answer in ["accept", "decline"] {
+        let path = format!("/nearby/nobody/{answer}");
+        assert_eq!(browser.change(&path, &[]).await, "/nearby");
+    }
+    assert_eq!(browser.change("/nearby/close", &[]).await, "/nearby");
+    assert!(bench.get("/nearby").await["open"] == false);
+    // Without local networks it isn't opened, and the page says why.
+    bench.node.set_lan(false).await.unwrap();
+    let refused = browser.submit("/nearby", &[]).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.body.contains("switched off"), "{}", refused.body);
+}

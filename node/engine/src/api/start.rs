@@ -21,6 +21,7 @@ use crate::{
     inner::Inner,
     invites,
     lan::Search,
+    nearby,
     records::{self, ContactState},
     spaces,
     view::{Counts, LinkKind, LinkStatus, Status},
@@ -390,6 +391,7 @@ impl Node {
     }
 
     async fn reopen_links(&self) -> Result<()> {
+        nearby::close(&self.0);
         let seed = files::endpoint_seed(self.0.data_dir()).map_err(|error| Error::Folder {
             detail: error.to_string(),
         })?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use iroh::endpoint::{QuicTransportConfig, VarInt};
-use links::{CloseCode, CloseReason, DialError, DialHint, PairEvent, Protocol, Refusal};
+use links::{Arrival, CloseCode, CloseReason, DialError, DialHint, PairEvent, Protocol, Refusal};
 use rustls::crypto::aws_lc_rs::kx_group;
 
 use crate::support::{Node, Stranger, addr_of, close_code, connect, pair, secret, until, within};
@@ -241,6 +241,44 @@ async fn a_temporary_endpoint_takes_meets_until_it_is_dropped() {
         stranger.dial(node.addr(), Protocol::Sync),
     )
     .await;
+}
+
+/// Of the two nodes only the temporary endpoints show, and only for meets; the own ones stay shut.
+#[tokio::test]
+async fn a_nearby_endpoint_leaves_the_own_one_closed() {
+    let (a, b) = (Node::start(1).await, Node::start(2).await);
+    let stranger = Stranger::start(9).await;
+    let (at_a, mut came_a) = a.links.open_nearby(secret(50)).await.unwrap();
+    let (at_b, mut came_b) = b.links.open_nearby(secret(51)).await.unwrap();
+    let conn = within("a dial", at_a.dial(at_b.id(), at_b.bound())).await;
+    let conn = conn.unwrap();
+    let Some(Arrival::Meet(arrived)) = within("an arrival", came_b.recv()).await else {
+        panic!("a meet")
+    };
+    assert_eq!((arrived.remote(), arrived.local()), (at_a.id(), at_b.id()));
+    assert!(arrived.is_hybrid() && conn.local() == at_a.id());
+    let refused = u64::from(CloseCode::Refused.code());
+    let addr = addr_of(at_a.id(), &at_a.bound());
+    // Not even a contact uses it for anything else.
+    a.admission.permit(stranger.id());
+    for protocol in [Protocol::Sync, Protocol::Gossip] {
+        let other = stranger.dial(addr.clone(), protocol).await;
+        assert_eq!(close_code(&other).await, refused, "{protocol:?}");
+    }
+    let main = stranger.dial(a.addr(), Protocol::Meet).await;
+    assert_eq!(close_code(&main).await, refused, "the own endpoint");
+    // An invite's endpoint doesn't dial.
+    let invite = b.links.open_temporary(secret(52)).await.unwrap();
+    let dialled = invite.dial(at_a.id(), at_a.bound()).await;
+    assert_eq!(
+        dialled.unwrap_err(),
+        DialError::NotAllowed(Refusal::NotPermitted)
+    );
+    within("its close", at_b.close()).await;
+    within("the meet's end", conn.closed()).await;
+    assert!(within("the channel's end", came_b.recv()).await.is_none());
+    drop(at_a);
+    assert!(within("the channel's end", came_a.recv()).await.is_none());
 }
 
 #[tokio::test]

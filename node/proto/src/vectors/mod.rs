@@ -2,6 +2,7 @@
 //! what it reads back from the file, are both compared with the file's bytes.
 
 mod meet;
+mod nearby;
 mod session;
 mod spaces;
 
@@ -91,6 +92,7 @@ fn all() -> Lines {
     spaces::add(&mut lines);
     session::add(&mut lines);
     meet::add(&mut lines);
+    nearby::add(&mut lines);
     lines
 }
 

@@ -1,6 +1,7 @@
 //! The API's objects, as JSON and in its description. Names here are the wire's names: changing
 //! one breaks somebody's tool.
 
+mod nearby;
 mod node;
 mod people;
 mod posts;
@@ -10,7 +11,7 @@ use engine::view;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub(crate) use self::{node::*, people::*, posts::*, spaces::*};
+pub(crate) use self::{nearby::*, node::*, people::*, posts::*, spaces::*};
 
 /// A list, a page at a time.
 #[derive(Serialize, ToSchema)]

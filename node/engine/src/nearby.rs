@@ -1,0 +1,770 @@
+//! Meeting somebody nearby: a temporary endpoint that is there while the person asks for it, who
+//! comes to it or is seen, and what the person says of their words.
+//!
+//! What two devices say to each other is [`proto::nearby`]'s. How they see each other is the
+//! transport's, which calls [`saw`] and hands over connections; only local networks do so today.
+//! Nothing of the device that lasts is shown here, and its own endpoint stays as closed as it was.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use links::{
+    Arrival, CloseCode, Connection, EndpointSecret, Family, MeetStream, PathKind, Seen,
+    TemporaryEndpoint, address,
+};
+use proto::{
+    EndpointId, IdentityId, Millis,
+    keys::EndpointKey,
+    limits::CONTACTS_MAX,
+    nearby::{Announced, Compared, Line, Met, Own, Reject, SALT_BYTES, Session, Step},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    adding, clock,
+    error::{Error, Result, invalid},
+    event::EventKind,
+    events::About,
+    files,
+    inner::Inner,
+    records::{self, ContactState},
+    view,
+};
+
+/// How long one is visible, in seconds, unless it is asked for less.
+pub(crate) const OPEN_S: u64 = 120;
+/// People that are listed in one opening, those who came twice counted twice: more than anybody
+/// compares words with.
+const PEOPLE_MAX: usize = 16;
+/// Connections in one opening that didn't come to words. Who dials knows the words before it opens,
+/// and could break off until words of two victims are the same: these and the listed ones are all
+/// the tries that there are.
+const UNOPENED_MAX: usize = 8;
+/// Connections with one device in one opening: a Wi-Fi that fails once or twice.
+const SESSIONS_PER_REMOTE_MAX: usize = 3;
+/// Devices that are dialled in one opening. A flood of invented ones ends here.
+const SEEN_MAX: usize = 64;
+/// Between two tries to dial somebody who was seen.
+const DIAL_AGAIN: Duration = Duration::from_secs(1);
+/// How long it may take from a connection to the words.
+const GREETING_WAIT: Duration = Duration::from_secs(10);
+/// How long it may take from both people's yes to the contact.
+const EXCHANGE_WAIT: Duration = Duration::from_secs(10);
+/// Decisions that wait to be taken: a yes, and a no after it.
+const SAID_MAX: usize = 2;
+/// The label of the keying material that a session takes from its connection.
+const EXPORTER_LABEL: &[u8] = b"waymeet/nearby/1";
+
+/// What the node knows of meeting nearby.
+#[derive(Default)]
+pub(crate) struct Nearby {
+    state: Mutex<State>,
+    /// Held while it is being opened, so that two clicks open it once.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    opening: Option<Arc<Opening>>,
+    /// Of this opening, or of the last.
+    people: Vec<Person>,
+    crowded: bool,
+}
+
+/// One time that it is open.
+struct Opening {
+    until: Millis,
+    stop: CancellationToken,
+    local: EndpointId,
+    key: EndpointKey,
+    endpoint: Mutex<Option<TemporaryEndpoint>>,
+    tally: Mutex<Tally>,
+}
+
+#[derive(Default)]
+struct Tally {
+    begun: usize,
+    compared: usize,
+    of: BTreeMap<EndpointId, Tries>,
+}
+
+#[derive(Default)]
+struct Tries {
+    begun: usize,
+    live: bool,
+    dialled: bool,
+}
+
+struct Person {
+    id: String,
+    name: String,
+    remote: EndpointId,
+    words: [&'static str; 3],
+    stage: Stage,
+    say: mpsc::Sender<bool>,
+}
+
+#[derive(Debug, Clone)]
+enum Stage {
+    Comparing {
+        we_accept: bool,
+        they_accept: bool,
+    },
+    Done {
+        contact: IdentityId,
+        known: bool,
+        confirmed: bool,
+    },
+    Ended(String),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Nearby {
+    fn opening(&self) -> Option<Arc<Opening>> {
+        lock(&self.state).opening.clone()
+    }
+}
+
+// What the person does.
+
+/// Opens it for so many seconds; where it is open nothing changes.
+pub(crate) async fn open(inner: &Arc<Inner>, seconds: Option<u64>) -> Result<()> {
+    inner.ready()?;
+    let seconds = seconds.unwrap_or(OPEN_S);
+    if !(1..=OPEN_S).contains(&seconds) {
+        return Err(invalid(
+            "seconds",
+            &format!("expected 1 to {OPEN_S}, found {seconds}"),
+        ));
+    }
+    let _turn = inner.nearby.turn.lock().await;
+    if inner.nearby.opening().is_some() {
+        return Ok(());
+    }
+    if !inner.lan_is_on(&inner.store.read()?)? {
+        return Err(Error::Conflict {
+            detail:
+                "local networks are switched off: switch them on at Links to meet people nearby"
+                    .into(),
+        });
+    }
+    let closed = |detail: String| Error::Links { detail };
+    let links = inner.links().ok_or_else(|| closed("they are off".into()))?;
+    let seed = files::endpoint_seed(inner.data_dir()).map_err(|error| Error::Folder {
+        detail: error.to_string(),
+    })?;
+    let secret = EndpointSecret::from_bytes(*files::random_seed());
+    let opened = links.open_nearby(secret).await;
+    let (endpoint, arrivals) = opened.map_err(|error| closed(error.to_string()))?;
+    let announced = announced(&endpoint);
+    // A node that is bound to loopback only has no network, and sends nothing.
+    let heard = if announced.is_empty() {
+        None
+    } else {
+        let heard = links::Nearby::open(endpoint.id(), &announced);
+        Some(heard.map_err(|error| Error::Unreachable {
+            detail: error.to_string(),
+        })?)
+    };
+    let opening = Arc::new(Opening {
+        until: clock::now().plus(seconds * 1_000),
+        stop: inner.stop.child_token(),
+        local: endpoint.id(),
+        key: EndpointKey::from_seed(&seed),
+        endpoint: Mutex::new(Some(endpoint)),
+        tally: Mutex::default(),
+    });
+    {
+        let mut state = lock(&inner.nearby.state);
+        state.people.clear();
+        state.crowded = false;
+        state.opening = Some(opening.clone());
+    }
+    let due = Instant::now() + Duration::from_secs(seconds);
+    let attending = attend(inner.clone(), opening, heard, arrivals, due);
+    inner.tasks.spawn(attending);
+    tell(inner, None);
+    Ok(())
+}
+
+/// The temporary endpoint under a fresh name for each family by which a local network reaches it.
+fn announced(endpoint: &TemporaryEndpoint) -> Vec<(Announced, Family, u16)> {
+    let mut ports = BTreeMap::new();
+    for addr in endpoint.bound() {
+        if address::kind(addr.ip()) != PathKind::Loopback {
+            ports.entry(Family::of(addr.ip())).or_insert(addr.port());
+        }
+    }
+    let named = ports.into_iter().map(|(family, port)| {
+        let mut salt = [0; SALT_BYTES];
+        files::fill_random(&mut salt);
+        let endpoint = endpoint.id();
+        (Announced { salt, endpoint }, family, port)
+    });
+    named.collect()
+}
+
+/// Closes it: endpoint, service and connections end at once. What was agreed stays in the list.
+pub(crate) fn close(inner: &Inner) {
+    if let Some(opening) = inner.nearby.opening() {
+        end(inner, &opening, "you closed it");
+    }
+}
+
+fn end(inner: &Inner, opening: &Arc<Opening>, why: &str) {
+    {
+        let mut state = lock(&inner.nearby.state);
+        let current = state.opening.as_ref();
+        if !current.is_some_and(|current| Arc::ptr_eq(current, opening)) {
+            return;
+        }
+        state.opening = None;
+        for person in &mut state.people {
+            if matches!(person.stage, Stage::Comparing { .. }) {
+                person.stage = Stage::Ended(why.to_owned());
+            }
+        }
+    }
+    opening.stop.cancel();
+    tell(inner, None);
+    let endpoint = lock(&opening.endpoint).take();
+    if let Some(endpoint) = endpoint {
+        // What is on its way out needs a moment; nothing comes in any more.
+        inner.tasks.spawn(endpoint.close());
+    }
+}
+
+/// Says yes or no to somebody's words. It counts for the words that were shown under this id, and
+/// for no other try of the same device.
+pub(crate) fn decide(inner: &Inner, id: &str, yes: bool) -> Result<()> {
+    inner.ready()?;
+    let mut refused = None;
+    let opening = {
+        let mut state = lock(&inner.nearby.state);
+        let person = state.people.iter_mut().find(|person| person.id == id);
+        let person = person.ok_or(Error::NotFound {
+            what: "somebody nearby with this id",
+        })?;
+        match &mut person.stage {
+            Stage::Comparing {
+                we_accept: true, ..
+            } if yes => {}
+            Stage::Comparing { we_accept, .. } => {
+                if person.say.try_send(yes).is_err() {
+                    return Err(Error::Conflict {
+                        detail: "the connection has ended: wait until they are listed again".into(),
+                    });
+                }
+                if yes {
+                    *we_accept = true;
+                } else {
+                    person.stage = Stage::Ended("you said no".into());
+                    refused = Some(person.remote);
+                }
+            }
+            Stage::Done { .. } | Stage::Ended(_) => {
+                return Err(Error::Conflict {
+                    detail: "there is nothing left to decide here".into(),
+                });
+            }
+        }
+        state.opening.clone()
+    };
+    if let (Some(remote), Some(opening)) = (refused, opening) {
+        // A no is asked for once.
+        let mut tally = lock(&opening.tally);
+        tally.of.entry(remote).or_default().begun = SESSIONS_PER_REMOTE_MAX;
+    }
+    tell(inner, Some(id));
+    Ok(())
+}
+
+/// All of it, for a page.
+pub(crate) fn shown(inner: &Inner) -> view::Nearby {
+    let has_network = inner.links().is_some_and(|links| {
+        let mut addrs = links.addrs().into_iter();
+        addrs.any(|addr| address::kind(addr.ip()) == PathKind::Lan)
+    });
+    let state = lock(&inner.nearby.state);
+    let connecting = state.opening.as_ref().map_or(0, |opening| {
+        let tally = lock(&opening.tally);
+        let live = tally.of.values().filter(|tries| tries.live).count();
+        let comparing = state
+            .people
+            .iter()
+            .filter(|person| matches!(person.stage, Stage::Comparing { .. }));
+        live.saturating_sub(comparing.count())
+    });
+    view::Nearby {
+        until_ms: state.opening.as_ref().map(|opening| opening.until),
+        has_network,
+        crowded: state.crowded,
+        connecting: connecting as u64,
+        people: state.people.iter().map(Person::shown).collect(),
+    }
+}
+
+impl Person {
+    fn shown(&self) -> view::NearbyPerson {
+        view::NearbyPerson {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            words: self.words,
+            stage: match &self.stage {
+                Stage::Comparing {
+                    we_accept,
+                    they_accept,
+                } => view::NearbyStage::Comparing {
+                    we_accept: *we_accept,
+                    they_accept: *they_accept,
+                },
+                Stage::Done {
+                    contact,
+                    known,
+                    confirmed,
+                } => view::NearbyStage::Done {
+                    contact: *contact,
+                    known: *known,
+                    confirmed: *confirmed,
+                },
+                Stage::Ended(why) => view::NearbyStage::Ended(why.clone()),
+            },
+        }
+    }
+}
+
+fn tell(inner: &Inner, person: Option<&str>) {
+    let about = About {
+        subject: person.map(str::to_owned),
+        ..About::default()
+    };
+    inner.events.emit(EventKind::Nearby, about);
+}
+
+// While it is open.
+
+type Heard = (links::Nearby, mpsc::Receiver<Seen>);
+
+/// Takes who is seen and who comes, until the time is up or it is closed.
+async fn attend(
+    inner: Arc<Inner>,
+    opening: Arc<Opening>,
+    heard: Option<Heard>,
+    mut arrivals: mpsc::Receiver<Arrival>,
+    due: Instant,
+) {
+    let (service, mut seen) = heard.unzip();
+    loop {
+        tokio::select! {
+            () = opening.stop.cancelled() => break,
+            () = sleep_until(due) => break,
+            one = next(&mut seen) => saw(&inner, &opening, one),
+            arrival = arrivals.recv() => match arrival {
+                Some(Arrival::Meet(conn)) => arrived(&inner, &opening, conn),
+                Some(Arrival::Sync(conn)) => conn.close(CloseCode::Refused, ""),
+                None => break,
+            },
+        }
+    }
+    // First nobody is invited any more.
+    drop(service);
+    end(&inner, &opening, "the time was up");
+}
+
+/// The next device that is seen; waits for ever where none can be.
+async fn next(seen: &mut Option<mpsc::Receiver<Seen>>) -> Seen {
+    if let Some(seen) = seen
+        && let Some(one) = seen.recv().await
+    {
+        return one;
+    }
+    std::future::pending().await
+}
+
+/// A device that wants to meet was seen: of the two the lower endpoint dials.
+fn saw(inner: &Arc<Inner>, opening: &Arc<Opening>, seen: Seen) {
+    if seen.endpoint <= opening.local {
+        return;
+    }
+    {
+        let mut tally = lock(&opening.tally);
+        let known = tally.of.contains_key(&seen.endpoint);
+        if !known && tally.of.len() >= SEEN_MAX {
+            drop(tally);
+            crowded(inner);
+            return;
+        }
+        let tries = tally.of.entry(seen.endpoint).or_default();
+        if std::mem::replace(&mut tries.dialled, true) {
+            return;
+        }
+    }
+    let (inner, opening) = (inner.clone(), opening.clone());
+    inner.clone().tasks.spawn(async move {
+        for _ in 0..SESSIONS_PER_REMOTE_MAX {
+            let dial = lock(&opening.endpoint)
+                .as_ref()
+                .map(|endpoint| endpoint.dial(seen.endpoint, seen.addrs.clone()));
+            let Some(dial) = dial else { return };
+            let dialled = tokio::select! {
+                () = opening.stop.cancelled() => return,
+                dialled = dial => dialled,
+            };
+            match dialled {
+                Ok(conn) => {
+                    if converse(&inner, &opening, conn).await {
+                        return;
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "somebody nearby wasn't reached"),
+            }
+            tokio::select! {
+                () = opening.stop.cancelled() => return,
+                () = sleep(DIAL_AGAIN) => {}
+            }
+        }
+    });
+}
+
+/// Somebody dialled the temporary endpoint.
+fn arrived(inner: &Arc<Inner>, opening: &Arc<Opening>, conn: Connection) {
+    // The lower one dials: who doesn't keep to it would get two tries.
+    if conn.remote() >= opening.local {
+        conn.close(CloseCode::Misbehaved, "");
+        return;
+    }
+    let (inner, opening) = (inner.clone(), opening.clone());
+    inner.clone().tasks.spawn(async move {
+        converse(&inner, &opening, conn).await;
+    });
+}
+
+fn crowded(inner: &Inner) {
+    let news = !std::mem::replace(&mut lock(&inner.nearby.state).crowded, true);
+    if news {
+        tracing::info!("too many devices nearby try to connect; further ones are left out");
+        tell(inner, None);
+    }
+}
+
+impl Opening {
+    /// Whether one more session with this device may begin.
+    fn begin(&self, remote: EndpointId) -> bool {
+        let mut tally = lock(&self.tally);
+        let unopened = tally.begun.saturating_sub(tally.compared);
+        if tally.compared >= PEOPLE_MAX || unopened >= UNOPENED_MAX {
+            return false;
+        }
+        let tries = tally.of.entry(remote).or_default();
+        if tries.live || tries.begun >= SESSIONS_PER_REMOTE_MAX {
+            return false;
+        }
+        (tries.live, tries.begun) = (true, tries.begun + 1);
+        tally.begun += 1;
+        true
+    }
+
+    /// Whether one more may be listed.
+    fn compare(&self) -> bool {
+        let mut tally = lock(&self.tally);
+        let room = tally.compared < PEOPLE_MAX;
+        tally.compared += usize::from(room);
+        room
+    }
+
+    fn ended(&self, remote: EndpointId) {
+        if let Some(tries) = lock(&self.tally).of.get_mut(&remote) {
+            tries.live = false;
+        }
+    }
+}
+
+/// Why a session came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the connection was lost")]
+    Lost,
+    #[error("their node took too long")]
+    Slow,
+    #[error("they said no")]
+    TheyDeclined,
+    #[error("you said no")]
+    WeDeclined,
+    #[error("it was closed")]
+    Closed,
+    #[error("too many people are listed")]
+    Crowded,
+    #[error("their node sent what doesn't belong there: {0}")]
+    Misbehaved(#[from] Reject),
+    #[error(transparent)]
+    Own(#[from] Error),
+}
+
+/// Runs a session to its end. True where no other with this device is wanted.
+async fn converse(inner: &Arc<Inner>, opening: &Arc<Opening>, conn: Connection) -> bool {
+    let remote = conn.remote();
+    if !opening.begin(remote) {
+        conn.close(CloseCode::Busy, "");
+        crowded(inner);
+        return true;
+    }
+    let mut talk = Talk {
+        inner: inner.clone(),
+        opening: opening.clone(),
+        conn: conn.clone(),
+        person: None,
+    };
+    let result = talk.run().await;
+    opening.ended(remote);
+    let (code, again) = match &result {
+        Ok(()) => (CloseCode::Done, false),
+        Err(Failure::Lost) => (CloseCode::Dropped, true),
+        Err(Failure::Slow | Failure::Closed) => (CloseCode::Done, false),
+        Err(Failure::TheyDeclined | Failure::WeDeclined) => (CloseCode::Done, false),
+        Err(Failure::Crowded) => (CloseCode::Busy, false),
+        Err(Failure::Misbehaved(reject)) => {
+            tracing::debug!(%reject, "somebody nearby broke the protocol");
+            (CloseCode::Misbehaved, false)
+        }
+        Err(Failure::Own(error)) => {
+            tracing::warn!(%error, "somebody nearby could not be added");
+            (CloseCode::Busy, false)
+        }
+    };
+    conn.close(code, "");
+    if let (Err(failure), Some((id, _))) = (result, talk.person) {
+        let mut state = lock(&inner.nearby.state);
+        if let Some(person) = state.people.iter_mut().find(|person| person.id == id)
+            && matches!(person.stage, Stage::Comparing { .. })
+        {
+            person.stage = Stage::Ended(failure.to_string());
+        }
+        drop(state);
+        tell(inner, Some(&id));
+    }
+    !again
+}
+
+/// A session while it runs.
+struct Talk {
+    inner: Arc<Inner>,
+    opening: Arc<Opening>,
+    conn: Connection,
+    /// Its place in the list, and what the person says of it, once there are words.
+    person: Option<(String, mpsc::Receiver<bool>)>,
+}
+
+impl Talk {
+    async fn run(&mut self) -> std::result::Result<(), Failure> {
+        let (mut session, mut steps) = self.begin()?;
+        let opened = timeout(GREETING_WAIT, MeetStream::open(self.conn.clone())).await;
+        let mut stream = opened
+            .map_err(|_| Failure::Slow)?
+            .map_err(|_| Failure::Lost)?;
+        let stop = self.opening.stop.clone();
+        let mut due = Some(Instant::now() + GREETING_WAIT);
+        let (mut met, mut they_kept) = (false, false);
+        loop {
+            let mut queue = std::collections::VecDeque::from(std::mem::take(&mut steps));
+            while let Some(step) = queue.pop_front() {
+                match step {
+                    Step::Send(frame) => {
+                        let sent = timeout(EXCHANGE_WAIT, stream.send(frame.into())).await;
+                        sent.map_err(|_| Failure::Slow)?
+                            .map_err(|_| Failure::Lost)?;
+                    }
+                    Step::Compare(compared) => {
+                        self.list(compared)?;
+                        due = None;
+                    }
+                    Step::TheyAccept => self.note_their_yes(),
+                    Step::Recall(identity) => {
+                        due = Some(Instant::now() + EXCHANGE_WAIT);
+                        let secret = self.known(identity)?;
+                        let filler = files::random_seed();
+                        queue.extend(session.recall(secret.as_ref(), *filler));
+                    }
+                    Step::Met(found) => {
+                        self.keep(*found).await?;
+                        met = true;
+                        queue.extend(session.kept());
+                    }
+                    Step::TheyKept => they_kept = true,
+                    Step::Declined => return Err(Failure::TheyDeclined),
+                }
+            }
+            if met && they_kept {
+                self.confirm();
+                stream.finish().await;
+                return Ok(());
+            }
+            let wait = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            steps = tokio::select! {
+                () = stop.cancelled() => return Err(Failure::Closed),
+                () = wait => return Err(Failure::Slow),
+                said = said(&mut self.person) => match said {
+                    true => session.accept(),
+                    false => {
+                        for step in session.decline() {
+                            if let Step::Send(frame) = step {
+                                let _ = timeout(EXCHANGE_WAIT, stream.send(frame.into())).await;
+                            }
+                        }
+                        stream.finish().await;
+                        return Err(Failure::WeDeclined);
+                    }
+                },
+                frame = stream.recv() => match frame {
+                    Ok(Some(frame)) => session.handle(&frame)?,
+                    Ok(None) | Err(_) => return Err(Failure::Lost),
+                },
+            };
+        }
+    }
+
+    fn begin(&self) -> std::result::Result<(Session, Vec<Step>), Failure> {
+        let keys = self.inner.ready()?;
+        let exporter = self
+            .conn
+            .exporter(EXPORTER_LABEL, b"")
+            .map_err(|_| Failure::Lost)?;
+        let (local, remote) = (self.conn.local(), self.conn.remote());
+        let dialed = self.conn.dialed();
+        let (dialer, acceptor) = if dialed {
+            (local, remote)
+        } else {
+            (remote, local)
+        };
+        let line = Line {
+            exporter,
+            dialer,
+            acceptor,
+        };
+        let card = adding::own_card(&self.inner)?;
+        let random = (*files::random_seed(), *files::random_seed());
+        let own = Own::new(&card, &keys.device, &self.opening.key, &line, random);
+        Ok(if dialed {
+            Session::dial(line, own)
+        } else {
+            (Session::answer(line, own), Vec::new())
+        })
+    }
+
+    /// Lists somebody with their words. An earlier try of the same device that came to nothing goes.
+    fn list(&mut self, compared: Compared) -> std::result::Result<(), Failure> {
+        if !self.opening.compare() {
+            crowded(&self.inner);
+            return Err(Failure::Crowded);
+        }
+        let remote = self.conn.remote();
+        let (say, said) = mpsc::channel(SAID_MAX);
+        let id = records::local_id();
+        {
+            let mut state = lock(&self.inner.nearby.state);
+            let current = state.opening.as_ref();
+            if !current.is_some_and(|current| Arc::ptr_eq(current, &self.opening)) {
+                return Err(Failure::Closed);
+            }
+            let earlier = |person: &Person| {
+                person.remote == remote && matches!(person.stage, Stage::Ended(_))
+            };
+            state.people.retain(|person| !earlier(person));
+            state.people.push(Person {
+                id: id.clone(),
+                name: compared.name,
+                remote,
+                words: compared.words,
+                stage: Stage::Comparing {
+                    we_accept: false,
+                    they_accept: false,
+                },
+                say,
+            });
+        }
+        tell(&self.inner, Some(&id));
+        self.person = Some((id, said));
+        Ok(())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Stage)) {
+        let Some((id, _)) = &self.person else { return };
+        {
+            let mut state = lock(&self.inner.nearby.state);
+            let person = state.people.iter_mut().find(|person| person.id == *id);
+            if let Some(person) = person {
+                change(&mut person.stage);
+            }
+        }
+        tell(&self.inner, Some(id));
+    }
+
+    fn note_their_yes(&self) {
+        self.change(|stage| {
+            if let Stage::Comparing { they_accept, .. } = stage {
+                *they_accept = true;
+            }
+        });
+    }
+
+    fn confirm(&self) {
+        self.change(|stage| {
+            if let Stage::Done { confirmed, .. } = stage {
+                *confirmed = true;
+            }
+        });
+    }
+
+    /// The secret with somebody who is a contact already.
+    fn known(&self, identity: IdentityId) -> Result<Option<proto::card::PairSecret>> {
+        let contacts = self.inner.store.read()?.contacts()?;
+        let known = contacts.iter().find(|(id, _)| *id == identity);
+        if known.is_none() && contacts.len() >= CONTACTS_MAX {
+            return Err(Error::Conflict {
+                detail: format!("{CONTACTS_MAX} contacts are the most that there can be"),
+            });
+        }
+        let ready = known.filter(|(_, contact)| contact.state == ContactState::Ready);
+        Ok(ready.and_then(|(_, contact)| contact.pair_secret.clone()))
+    }
+
+    async fn keep(&self, met: Met) -> Result<()> {
+        let (contact, known) = (met.card.certificate.identity, met.known);
+        adding::met_nearby(&self.inner, met).await?;
+        self.change(|stage| {
+            *stage = Stage::Done {
+                contact,
+                known,
+                confirmed: false,
+            };
+        });
+        Ok(())
+    }
+}
+
+/// What the person says; waits for ever where nobody is asked.
+async fn said(person: &mut Option<(String, mpsc::Receiver<bool>)>) -> bool {
+    if let Some((_, said)) = person
+        && let Some(yes) = said.recv().await
+    {
+        return yes;
+    }
+    std::future::pending().await
+}

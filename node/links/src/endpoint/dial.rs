@@ -1,0 +1,88 @@
+//! Dialling from one of the node's endpoints.
+
+use std::{collections::BTreeSet, net::SocketAddr, str::FromStr, time::Duration};
+
+use iroh::{Endpoint, EndpointAddr, RelayUrl, TransportAddr};
+use proto::{EndpointId, limits};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{DIAL_WAIT, DialError};
+use crate::{
+    Admission, Internet, Protocol, Reach, Side, Verdict, address, admission::Door, gate, live::Live,
+};
+
+/// How long a dial goes unanswered before older connections with the same remote that heard
+/// nothing meanwhile count as dead. iroh sends a handshake only to the address that such a
+/// connection uses, so a remote that died and came back at another port could not be reached
+/// until they time out. By then two or three first packets were sent.
+const SILENCE_WAIT: Duration = Duration::from_millis(2_500);
+
+/// What a dial goes out from. It keeps an endpoint open that isn't told to stop.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) endpoint: Endpoint,
+    pub(super) admission: Admission,
+    pub(super) live: Live,
+    pub(super) reach: Reach,
+    pub(super) door: Door,
+    pub(super) stop: CancellationToken,
+}
+
+impl Origin {
+    pub(super) async fn dial(
+        &self,
+        to: EndpointId,
+        addrs: &[SocketAddr],
+        relay: Option<String>,
+        protocol: Protocol,
+    ) -> Result<iroh::endpoint::Connection, DialError> {
+        let verdict = self
+            .admission
+            .verdict_at(to, protocol, Side::Dialer, self.door);
+        if let Verdict::Refuse(refusal) = verdict {
+            return Err(DialError::NotAllowed(refusal));
+        }
+        if self.stop.is_cancelled() {
+            return Err(DialError::Closed);
+        }
+        let id = iroh::EndpointId::from_bytes(to.as_bytes()).map_err(|_| DialError::NotAnId)?;
+        let mut targets: BTreeSet<_> = addrs
+            .iter()
+            .filter(|addr| address::may_dial(**addr, self.reach))
+            .take(limits::ADDRS_MAX)
+            .map(|addr| TransportAddr::Ip(*addr))
+            .collect();
+        if self.reach.internet == Internet::Relay
+            && let Some(url) = relay
+                .as_deref()
+                .and_then(|url| RelayUrl::from_str(url).ok())
+        {
+            targets.insert(TransportAddr::Relay(url));
+        }
+        if targets.is_empty() {
+            return Err(DialError::NoAddress {
+                given: addrs.len() + usize::from(relay.is_some()),
+            });
+        }
+        let target = EndpointAddr::from_parts(id, targets);
+        let connect = self.endpoint.connect(target, protocol.alpn());
+        let heard = self.live.heard(to);
+        let dial = gate::asked(timeout(DIAL_WAIT, connect));
+        tokio::pin!(dial);
+        let answer = tokio::select! {
+            answer = &mut dial => answer,
+            () = sleep(SILENCE_WAIT) => {
+                self.live.cut_silent(to, &heard);
+                dial.await
+            }
+        };
+        let (result, refusal) = answer;
+        match (result, refusal) {
+            (_, Some(refusal)) => Err(DialError::NotAllowed(refusal)),
+            (Err(_elapsed), None) => Err(DialError::TimedOut),
+            (Ok(Err(error)), None) => Err(error.into()),
+            (Ok(Ok(conn)), None) => Ok(conn),
+        }
+    }
+}
