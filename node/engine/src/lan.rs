@@ -32,6 +32,13 @@ const FRESH: Duration = Duration::from_millis(2 * PERIOD_MS);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries to begin where the local network can't be searched.
 const RETRY_EVERY: Duration = Duration::from_secs(30);
+/// Until the search begins anew, with nothing held, after others announced too much.
+const AFTER_FLOOD: Duration = Duration::from_secs(10);
+/// What happened then.
+const FLOODED: &str = "somebody on the local network announces more than can be held: contacts are \
+    found only from time to time, and where they were before";
+/// The same trouble is written into the log once in this time.
+const LOGGED_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Sightings that wait for the next second because too many came within this one.
 const LATER_MAX: usize = 256;
 
@@ -180,6 +187,7 @@ impl Lan {
 pub(crate) async fn attend(inner: Arc<Inner>) {
     // Whom to answer has to be known also where nothing is searched.
     answer_neighbours(&inner);
+    let mut trouble = Trouble::default();
     loop {
         let opened = match wanted(&inner) {
             None => Ok(None),
@@ -201,10 +209,21 @@ pub(crate) async fn attend(inner: Arc<Inner>) {
                 match ended {
                     Ended::Stopped => return,
                     Ended::Nowhere => LOOK_EVERY,
-                    Ended::Failed(error) => failing(&inner, &error),
+                    Ended::Flooded => {
+                        drop(search);
+                        trouble.tell(&inner, FLOODED);
+                        AFTER_FLOOD
+                    }
+                    Ended::Failed(error) => {
+                        trouble.tell(&inner, &error);
+                        RETRY_EVERY
+                    }
                 }
             }
-            Err(error) => failing(&inner, &error),
+            Err(error) => {
+                trouble.tell(&inner, &error.to_string());
+                RETRY_EVERY
+            }
         };
         tokio::select! {
             () = inner.stop.cancelled() => return,
@@ -214,10 +233,24 @@ pub(crate) async fn attend(inner: Arc<Inner>) {
     }
 }
 
-fn failing(inner: &Inner, error: &dyn std::fmt::Display) -> Duration {
-    tracing::warn!(%error, "the local network can't be searched");
-    inner.lan.lock().trouble = Some(error.to_string());
-    RETRY_EVERY
+/// What keeps the search from running, told once for a while.
+#[derive(Default)]
+struct Trouble {
+    logged: Option<(String, Instant)>,
+}
+
+impl Trouble {
+    fn tell(&mut self, inner: &Inner, text: &str) {
+        inner.lan.lock().trouble = Some(text.to_owned());
+        let known = self
+            .logged
+            .as_ref()
+            .is_some_and(|(known, at)| known == text && at.elapsed() < LOGGED_EVERY);
+        if !known {
+            tracing::warn!("{text}");
+            self.logged = Some((text.to_owned(), Instant::now()));
+        }
+    }
 }
 
 /// By which families and ports the node can be reached on a local network, and at which addresses;
@@ -249,6 +282,8 @@ fn fresh_beacon(key: &BeaconKey) -> Beacon {
 enum Ended {
     Stopped,
     Nowhere,
+    /// Too much was announced by others.
+    Flooded,
     Failed(String),
 }
 
@@ -315,6 +350,7 @@ impl Searching {
                 }
                 sighting = sightings.recv() => match sighting {
                     Some(sighting) => self.consider(sighting, Way::Announced),
+                    None if self.lan.is_flooded() => return Ended::Flooded,
                     None => return Ended::Failed("the search ended by itself".to_owned()),
                 },
                 sighting = door.hear() => self.consider(sighting, Way::Knocked),

@@ -8,13 +8,19 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr, SocketAddrV6},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use mdns_sd::{
-    IfKind, IfPredicate, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
+    IfKind, IfPredicate, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent,
+    ServiceInfo,
 };
 use proto::{beacon::Beacon, limits};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use crate::{
     Internet,
@@ -28,6 +34,23 @@ pub(crate) const INTERFACES_EVERY_S: u32 = 1;
 /// Sightings that wait to be taken. A camp's nodes that all begin at once fit; what is above that
 /// is heard again when it is announced again.
 const SIGHTINGS_MAX: usize = 256;
+/// Records and timers that the library holds at most, a few megabytes. Each device costs it some
+/// twenty; what is above comes from somebody who wants to fill our memory.
+const HELD_MAX: i64 = 16_384;
+/// After so many events it is looked whether that is reached, and each second in any case.
+const LOOK_AFTER: u32 = 256;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What counts of the library's own count.
+const HELD: [&str; 7] = [
+    "cached-ptr",
+    "cached-srv",
+    "cached-addr",
+    "cached-txt",
+    "cached-nsec",
+    "cached-subtype",
+    "timer",
+];
+
 /// Characters of a host name: the beginning of the beacon, which is fresh too.
 const HOST_CHARS: usize = 20;
 
@@ -78,6 +101,72 @@ impl From<mdns_sd::Error> for LanError {
 pub struct Lan {
     daemon: ServiceDaemon,
     announced: Vec<String>,
+    flooded: Arc<AtomicBool>,
+}
+
+/// Takes what the library hears.
+struct Listener {
+    daemon: ServiceDaemon,
+    sender: mpsc::Sender<Sighting>,
+}
+
+impl Listener {
+    /// Until nobody listens any more; true where more came than can be held.
+    async fn run(&self, heard: Receiver<ServiceEvent>) -> bool {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut events = 0;
+        loop {
+            tokio::select! {
+                _ = look.tick() => {
+                    if self.is_overfull().await {
+                        return true;
+                    }
+                }
+                event = heard.recv_async() => {
+                    let Ok(event) = event else { return false };
+                    if let ServiceEvent::ServiceResolved(service) = event
+                        && !self.pass_on(&service)
+                    {
+                        return false;
+                    }
+                    events += 1;
+                    if events >= LOOK_AFTER {
+                        events = 0;
+                        if self.is_overfull().await {
+                            return true;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// False where nobody takes it any more.
+    fn pass_on(&self, service: &ResolvedService) -> bool {
+        let Some(sighting) = sighting(service) else {
+            return true;
+        };
+        match self.sender.try_send(sighting) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                tracing::debug!("a beacon was dropped: too many wait");
+                true
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+
+    async fn is_overfull(&self) -> bool {
+        let Ok(counts) = self.daemon.get_metrics() else {
+            return false;
+        };
+        let Ok(counts) = counts.recv_async().await else {
+            return false;
+        };
+        let held: i64 = HELD.iter().filter_map(|name| counts.get(*name)).sum();
+        held > HELD_MAX
+    }
 }
 
 impl Lan {
@@ -93,28 +182,30 @@ impl Lan {
         daemon.set_ip_check_interval(INTERFACES_EVERY_S)?;
         let heard = daemon.browse(SERVICE)?;
         let (sender, sightings) = mpsc::channel(SIGHTINGS_MAX);
+        let flooded = Arc::new(AtomicBool::new(false));
+        let listener = Listener {
+            daemon: daemon.clone(),
+            sender,
+        };
+        let told = flooded.clone();
         tokio::spawn(async move {
-            while let Ok(event) = heard.recv_async().await {
-                let ServiceEvent::ServiceResolved(service) = event else {
-                    continue;
-                };
-                let Some(sighting) = sighting(&service) else {
-                    continue;
-                };
-                match sender.try_send(sighting) {
-                    Ok(()) => {}
-                    Err(mpsc::error::TrySendError::Full(_)) => {
-                        tracing::debug!("a beacon was dropped: too many wait");
-                    }
-                    Err(mpsc::error::TrySendError::Closed(_)) => return,
-                }
-            }
+            // The channel ends with the listener, so it is said before.
+            told.store(listener.run(heard).await, Ordering::Release);
+            drop(listener);
         });
         let lan = Self {
             daemon,
             announced: Vec::new(),
+            flooded,
         };
         Ok((lan, sightings))
+    }
+
+    /// Whether the sightings ended because more was announced than can be held. All that was held
+    /// goes when this is dropped.
+    #[must_use]
+    pub fn is_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Acquire)
     }
 
     /// Announces these in place of what was announced before, which is taken back.

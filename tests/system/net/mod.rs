@@ -20,6 +20,8 @@ mod namespace;
 mod packet;
 
 mod beacons;
+mod forged;
+mod interfaces;
 mod itself;
 mod meeting;
 mod nearby;
