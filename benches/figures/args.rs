@@ -21,6 +21,7 @@ Parts (all when none is named):
   slow        today's posts of a month behind over a link of 100 kB/s
   far         a catch-up over round trips of 50, 100 and 200 ms
   isolation   what hostile contacts cost others in time, and a node in memory
+  lan         how soon contacts meet on a local network, and what being found costs (needs root)
   kill        kill -9 at random moments while both sides write
   real-input  crates' documents as articles, fortunes as threads, on three nodes
 
@@ -44,6 +45,7 @@ Sizes:
   --requests N   requests of a page (200)
   --idle-s N     seconds of idleness (30)
   --starts N     starts of a node (21)
+  --meetings N   meetings on a local network, each after both were apart (12)
   --rounds N     kills (200)
   --seed N       of the random choices; printed (1)
   --files N      files that become articles (300)
@@ -67,12 +69,13 @@ pub(crate) enum Part {
     PageMany,
     Idle,
     Isolation,
+    Lan,
     Kill,
     RealInput,
 }
 
 impl Part {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Floor,
         Self::CatchUp,
         Self::CatchUpMany,
@@ -88,6 +91,7 @@ impl Part {
         Self::PageMany,
         Self::Idle,
         Self::Isolation,
+        Self::Lan,
         Self::Kill,
         Self::RealInput,
     ];
@@ -109,6 +113,7 @@ impl Part {
             Self::PageMany => "page-many",
             Self::Idle => "idle",
             Self::Isolation => "isolation",
+            Self::Lan => "lan",
             Self::Kill => "kill",
             Self::RealInput => "real-input",
         }
@@ -137,6 +142,7 @@ pub(crate) struct Args {
     pub(crate) requests: usize,
     pub(crate) idle_s: u64,
     pub(crate) starts: usize,
+    pub(crate) meetings: usize,
     pub(crate) rounds: usize,
     pub(crate) seed: u64,
     pub(crate) files: usize,
@@ -168,6 +174,7 @@ impl Args {
             requests: 200,
             idle_s: 30,
             starts: 21,
+            meetings: 12,
             rounds: 200,
             seed: 1,
             files: 300,
@@ -229,6 +236,7 @@ impl Args {
             "requests" => self.requests = number()?,
             "idle-s" => self.idle_s = number()? as u64,
             "starts" => self.starts = number()?,
+            "meetings" => self.meetings = number()?,
             "rounds" => self.rounds = number()?,
             "seed" => self.seed = number()? as u64,
             "files" => self.files = number()?,

@@ -27,6 +27,7 @@ mod idle;
 mod isolation;
 mod kept;
 mod kill;
+mod lan;
 mod live;
 mod machine;
 mod meeting;
@@ -42,6 +43,11 @@ mod writing;
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/system/harness/mod.rs"]
 mod harness;
+
+/// Hosts of their own for them.
+#[allow(dead_code, unused_imports)]
+#[path = "../../tests/system/net/mod.rs"]
+mod net;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -111,6 +117,7 @@ fn run(part: Part, args: &Args, table: &mut Table) {
         Part::Far => far::run(args.far, table),
         Part::Idle => idle::run(args, table),
         Part::Isolation => isolation::run(args, table),
+        Part::Lan => lan::run(args, table),
         Part::Kill => kill::run(args, table),
         Part::RealInput => real_input::run(args, table),
     }

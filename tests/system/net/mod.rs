@@ -14,12 +14,13 @@
 //! ```
 
 mod capture;
-mod hosts;
+pub(crate) mod hosts;
 mod line;
 mod namespace;
 mod packet;
 
 mod beacons;
+mod crowd;
 mod forged;
 mod interfaces;
 mod itself;
@@ -35,7 +36,7 @@ use std::{
 };
 
 use capture::Capture;
-use hosts::{Host, Router, Switch};
+pub(crate) use hosts::{Host, Router, Switch};
 use line::{Line, Running};
 use namespace::{Namespace, Right};
 use packet::Packet;
