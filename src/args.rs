@@ -63,8 +63,25 @@ pub(crate) enum Command {
     },
     /// Open the dashboard: makes a link that signs in once
     Open,
-    /// Say who this node is, how it is reached and how much it holds
-    Status,
+    /// Say who this node is, how it is reached, who is here, and how much it holds and lacks
+    Status {
+        /// Go on until nothing is missing, a line a second
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show the ways to reach contacts, or switch them
+    Links(Links),
+    /// List the meetings that ended, newest first
+    Meetings {
+        /// With this contact only
+        #[arg(long)]
+        contact: Option<String>,
+        /// Forget them
+        #[arg(long, conflicts_with_all = ["limit", "cursor"])]
+        forget: bool,
+        #[command(flatten)]
+        page: Paging,
+    },
     /// Check everything that is held, on a running node or a stopped one's folder
     Doctor,
     /// Make an invite for somebody, list them or withdraw one
@@ -168,6 +185,8 @@ pub(crate) enum Contacts {
     },
     /// Show one
     Show { contact: String },
+    /// Call one now, over every link that is on
+    Meet { contact: String },
     /// Accept somebody who used a many-use invite
     Accept { contact: String },
     /// Cut and forget one; also declines somebody who asks
@@ -186,6 +205,48 @@ pub(crate) enum Contacts {
         #[arg(value_parser = size)]
         limit: u64,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Links {
+    /// Whether the internet is used, and with relays
+    #[arg(long)]
+    pub(crate) internet: Option<Internet>,
+    /// When it is used
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) internet_when: Option<When>,
+    /// Whether local networks are used
+    #[arg(long)]
+    pub(crate) lan: Option<Switch>,
+    /// When they are used
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) lan_when: Option<When>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Internet {
+    /// Not at all
+    Off,
+    /// Direct connections
+    Direct,
+    /// Direct connections, and relays where these fail
+    Relay,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum When {
+    /// Always
+    Always,
+    /// While this machine charges
+    Charging,
+    /// Nobody is called but by `waymeet contacts meet`; who calls is answered
+    ByHand,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use engine::Internet;
+use engine::{Internet, view::LinkUse};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -32,10 +32,18 @@ const HOST_CHARS_MAX: usize = 253;
 /// Characters of a relay's address.
 const URL_CHARS_MAX: usize = 500;
 
+const WHEN: &str = r#""always", "charging" or "by_hand""#;
 const INTERNET: &str = r#""off", "direct" or "relay""#;
 
 /// The keys that `[links]` may have.
-const LINKS: &[&str] = &["internet", "lan", "relays", "bind"];
+const LINKS: &[&str] = &[
+    "internet",
+    "internet_when",
+    "lan",
+    "lan_when",
+    "relays",
+    "bind",
+];
 /// The keys that `[storage]` may have.
 const STORAGE: &[&str] = &["free_min_mib"];
 /// MiB that may have to stay free: a tebibyte.
@@ -48,7 +56,9 @@ const DASHBOARD: &[&str] = &["listen", "hosts"];
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) internet: Option<Internet>,
+    pub(crate) internet_when: Option<LinkUse>,
     pub(crate) lan: Option<bool>,
+    pub(crate) lan_when: Option<LinkUse>,
     pub(crate) relays: Vec<String>,
     pub(crate) bind: Option<Vec<SocketAddr>>,
     pub(crate) free_min_bytes: Option<u64>,
@@ -154,6 +164,8 @@ impl Reader<'_> {
             "relays" => to.relays = self.list("relays", value, RELAYS_MAX, relay),
             "bind" => to.bind = self.bind(value),
             "lan" => to.lan = self.switch("links.lan", value),
+            "internet_when" => to.internet_when = self.when("links.internet_when", value),
+            "lan_when" => to.lan_when = self.when("links.lan_when", value),
             "bluetooth" => self.problem(
                 key.span(),
                 "links.bluetooth: this version has no such link to switch: take the line out"
@@ -223,6 +235,23 @@ impl Reader<'_> {
                 self.problem(
                     value.span(),
                     format!("links.internet: expected {INTERNET}, found {found}"),
+                );
+                return None;
+            }
+        };
+        Some(choice)
+    }
+
+    fn when(&mut self, name: &str, value: &Value<'_>) -> Option<LinkUse> {
+        let choice = match value.get_ref().as_str() {
+            Some("always") => LinkUse::Always,
+            Some("charging") => LinkUse::Charging,
+            Some("by_hand") => LinkUse::ByHand,
+            _ => {
+                let found = found(value.get_ref());
+                self.problem(
+                    value.span(),
+                    format!("{name}: expected {WHEN}, found {found}"),
                 );
                 return None;
             }

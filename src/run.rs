@@ -69,9 +69,12 @@ fn start(settings: Settings, listen: Option<SocketAddr>) -> Start {
         links: LinkConfig {
             internet: settings.internet.unwrap_or(usual.internet),
             internet_fixed: settings.internet.is_some(),
+            internet_when: settings.internet_when,
             lan: settings.lan,
+            lan_when: settings.lan_when,
             relays: settings.relays,
             bind: settings.bind.unwrap_or(usual.bind),
+            power_supply: usual.power_supply,
         },
         storage: StorageConfig {
             free_min_bytes: settings.free_min_bytes.unwrap_or(FREE_MIN_BYTES),

@@ -15,13 +15,14 @@
 )]
 
 mod first;
+mod fourth;
 mod second;
 mod third;
 
 use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
 
 /// The schema that this program reads and writes.
-pub const KNOWN: u32 = 3;
+pub const KNOWN: u32 = 4;
 
 /// Where the version stands: key `schema_version`, four bytes, big-endian. This table's name and
 /// this row stay as they are in every version.
@@ -87,6 +88,7 @@ pub fn migrate(txn: &WriteTransaction, from: u32) -> Result<(), Error> {
             0 => first::run(txn)?,
             1 => second::run(txn)?,
             2 => third::run(txn)?,
+            3 => fourth::run(txn)?,
             other => return Err(Error::NoStep(other)),
         }
     }
@@ -116,7 +118,7 @@ mod tests {
         let read = db.begin_read().unwrap();
         assert_eq!(version(&read).unwrap(), Some(KNOWN));
         let tables = read.list_tables().unwrap().count();
-        let later = second::TABLES.len() + third::TABLES.len();
+        let later = second::TABLES.len() + third::TABLES.len() + fourth::TABLES.len();
         assert_eq!(tables, first::TABLES.len() + 2 + later);
     }
 
@@ -142,7 +144,8 @@ mod tests {
         assert_eq!(version(&read).unwrap(), Some(KNOWN));
         let kept = read.open_table(settings).unwrap();
         assert_eq!(kept.get(b"a".as_slice()).unwrap().unwrap().value(), b"b");
-        for name in second::TABLES.iter().chain(third::TABLES) {
+        let later = second::TABLES.iter().chain(third::TABLES);
+        for name in later.chain(fourth::TABLES) {
             let table: TableDefinition<&[u8], &[u8]> = TableDefinition::new(name);
             assert!(read.open_table(table).is_ok(), "{name}");
         }

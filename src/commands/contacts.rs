@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, first_page, path};
+use super::{Context, first_page, links, path};
 use crate::{
     args::{Contacts, Paging},
     client::{is, str_of, u64_of},
@@ -18,6 +18,13 @@ pub(super) fn run(cx: &Context<'_>, action: Option<Contacts>) -> anyhow::Result<
                 .client
                 .get(&path("/contacts", &cx.contact(&contact)?, ""))?;
             cx.output.answer(&contact, show)
+        }
+        Contacts::Meet { contact } => {
+            let at = path("/contacts", &cx.contact(&contact)?, "/meet");
+            let contact = cx.client.post(&at, &json!({}))?;
+            cx.done(&contact, |contact| {
+                format!("connected with {}, {}", name(contact), links::path(contact))
+            })
         }
         Contacts::Accept { contact } => {
             let at = path("/contacts", &cx.contact(&contact)?, "/accept");
@@ -102,7 +109,17 @@ fn presence(contact: &Value) -> String {
     match str_of(contact, "state") {
         "pending" => "waits for their answer".to_owned(),
         "asks" => "asks: `waymeet contacts accept`".to_owned(),
-        _ if is(contact, "online") => format!("online over {}", str_of(contact, "link")),
+        _ if is(contact, "online") => {
+            let behind = contact.get("behind").unwrap_or(&Value::Null);
+            match u64_of(behind, "want") {
+                0 => format!("online over {}", links::link(str_of(contact, "link"))),
+                _ => format!(
+                    "online over {}, {}",
+                    links::link(str_of(contact, "link")),
+                    links::to_come(behind)
+                ),
+            }
+        }
         _ => match u64_of(contact, "last_met_ms") {
             0 => "not met yet".to_owned(),
             ms => format!("last met {}", time(ms)),
@@ -146,12 +163,13 @@ fn show(output: Output, contact: &Value) -> anyhow::Result<()> {
         ["name".to_owned(), name(contact)],
         ["trust".to_owned(), str_of(contact, "trust").to_owned()],
         ["state".to_owned(), presence(contact)],
+        ["path".to_owned(), links::path(contact)],
         [
             "common".to_owned(),
             format!(
-                "{} entries held, {} to come",
+                "{} entries held, {}",
                 u64_of(behind, "have"),
-                u64_of(behind, "want")
+                links::to_come(behind)
             ),
         ],
         ["disk".to_owned(), room(quota(contact))],

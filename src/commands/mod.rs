@@ -6,6 +6,7 @@ mod contacts;
 mod doctor;
 mod forums;
 mod invites;
+mod links;
 mod messages;
 mod nearby;
 mod node;
@@ -52,7 +53,13 @@ pub(crate) fn run(
         Command::Demo | Command::Doctor => bail!("this needs no running node"),
         Command::Setup { name } => node::set_up(&cx, &name),
         Command::Open => node::open(&cx),
-        Command::Status => node::status(&cx),
+        Command::Status { watch } => links::status(&cx, watch),
+        Command::Links(change) => links::run(&cx, &change),
+        Command::Meetings {
+            contact,
+            forget,
+            page,
+        } => links::meetings(&cx, contact.as_deref(), forget, &page),
         Command::Search { text, page } => node::search(&cx, &text, &page),
         Command::Invite(invite) => invites::run(&cx, invite),
         Command::Join { link } => invites::join(&cx, &link),

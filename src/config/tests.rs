@@ -14,7 +14,9 @@ fn every_key_is_read() {
     let text = r#"
 [links]
 internet = "relay"
+internet_when = "charging"
 lan = false
+lan_when = "by_hand"
 relays = ["https://relay.example.org", "https://[2001:db8::1]:8443/x"]
 bind = ["127.0.0.1:0", "[::1]:7341"]
 
@@ -25,6 +27,10 @@ hosts = ["camp-pi.local", "Box:8443"]
     let settings = parse(text).unwrap();
     assert_eq!(settings.internet, Some(Internet::Relay));
     assert_eq!(settings.lan, Some(false));
+    assert_eq!(
+        (settings.internet_when, settings.lan_when),
+        (Some(LinkUse::Charging), Some(LinkUse::ByHand))
+    );
     assert_eq!(settings.relays.len(), 2);
     assert_eq!(settings.bind.unwrap().len(), 2);
     assert_eq!(settings.listen.unwrap().port(), 0);
@@ -68,6 +74,16 @@ const WRONG: &[(&str, usize, &[&str])] = &[
     ("[links]\nbind = [\"localhost:1\"]", 2, &["bind", "address"]),
     ("[links]\nbind = { a = 1 }", 2, &["bind", "a table"]),
     ("[links]\nlan = \"on\"", 2, &["links.lan", "true or false"]),
+    (
+        "[links]\nlan_when = \"never\"",
+        2,
+        &["links.lan_when", "\"charging\"", "\"never\""],
+    ),
+    (
+        "[links]\ninternet_when = 1",
+        2,
+        &["links.internet_when", "\"by_hand\"", "the number 1"],
+    ),
     ("[links]\nbluetooth = false", 2, &["links.bluetooth"]),
     ("dashboard = []", 1, &["[dashboard]"]),
     ("[dashboard]\nport = 1", 2, &["\"port\"", "listen"]),

@@ -81,8 +81,8 @@ impl Person {
                     internet: Internet::Off,
                     internet_fixed: true,
                     lan: Some(false),
-                    relays: Vec::new(),
                     bind: vec![loopback],
+                    ..LinkConfig::default()
                 },
                 storage: StorageConfig::default(),
                 listen: loopback,

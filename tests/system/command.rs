@@ -35,7 +35,7 @@ fn two_people_use_nothing_but_the_command() {
     assert!(stdout(&ana.cli(&["invite", "list"])).contains("used 1 of 1"));
     let contacts = stdout(&ana.cli(&["contacts"]));
     assert!(
-        contacts.contains("Ben") && contacts.contains("online over loopback"),
+        contacts.contains("Ben") && contacts.contains("online over this machine"),
         "{contacts}"
     );
     assert!(stdout(&ana.cli(&["contacts", "nickname", "Ben", "Benno"])).contains("Benno (Ben)"));

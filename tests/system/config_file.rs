@@ -59,7 +59,10 @@ fn each_key_that_is_wrong_is_named_with_file_line_and_remedy() {
         (
             "[links]\nspeed = 9\n",
             2,
-            &["\"speed\"", "internet, lan, relays, bind"],
+            &[
+                "\"speed\"",
+                "internet, internet_when, lan, lan_when, relays, bind",
+            ],
         ),
         (
             "[dashboard]\nlisten = \"0.0.0.0:7340\"\n",

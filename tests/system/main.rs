@@ -30,6 +30,7 @@ mod forums;
 mod house;
 mod invites;
 mod malformed;
+mod meetings;
 mod net;
 mod process;
 mod quotas;

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
+use crate::view::LinkUse;
+
 /// Whether and how the internet is used to reach contacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Internet {
@@ -23,10 +25,16 @@ pub struct LinkConfig {
     pub internet_fixed: bool,
     /// Local networks are used, where the settings file says so or not; else as the person chose.
     pub lan: Option<bool>,
+    /// When local networks are used, where the settings file says so; else as the person chose.
+    pub lan_when: Option<LinkUse>,
+    /// When the internet link is used, where the settings file says so; else as the person chose.
+    pub internet_when: Option<LinkUse>,
     /// URLs of relays to use instead of the public ones.
     pub relays: Vec<String>,
     /// Addresses to bind; port 0 keeps the port that was given last time, where it is free.
     pub bind: Vec<SocketAddr>,
+    /// The folder where the system lists batteries and chargers.
+    pub power_supply: PathBuf,
 }
 
 impl Default for LinkConfig {
@@ -35,7 +43,10 @@ impl Default for LinkConfig {
             internet: Internet::Off,
             internet_fixed: false,
             lan: None,
+            lan_when: None,
+            internet_when: None,
             relays: Vec::new(),
+            power_supply: PathBuf::from("/sys/class/power_supply"),
             bind: vec![
                 SocketAddr::from(([0, 0, 0, 0], 0)),
                 SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)),

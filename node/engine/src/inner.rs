@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
 };
@@ -17,13 +16,15 @@ use proto::{
     space::SpaceKind,
     verify::Reject,
 };
-use store::{Snapshot, Store};
+use store::{ContactDevice, MetEnd, Snapshot, Store};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     adding::Waiting,
-    beacons, clock,
+    beacons,
+    choices::InUse,
+    clock,
     config::{Config, Internet},
     error::{Error, Result},
     event::EventKind,
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) tasks: TaskTracker,
     keys: RwLock<Option<Keys>>,
     links: RwLock<Option<Links>>,
+    opened_for: Mutex<Option<InUse>>,
     meetings: Mutex<BTreeMap<EndpointId, Arc<Meeting>>>,
     supervisors: Mutex<BTreeMap<IdentityId, Supervisor>>,
     errors: Mutex<BTreeMap<IdentityId, String>>,
@@ -88,25 +90,15 @@ pub(crate) struct Audience {
 impl Audience {
     /// Spaces found common at the last meeting with a device.
     pub(crate) fn agreed_with(&self, endpoint: EndpointId) -> Agreed {
-        let device = self
-            .contact
-            .devices
-            .values()
-            .find(|device| device.endpoint == endpoint);
-        device
+        self.device_at(endpoint)
             .map(|device| device.agreed.clone())
             .unwrap_or_default()
     }
 
-    pub(crate) fn addrs_of(&self, endpoint: EndpointId) -> Vec<SocketAddr> {
-        let device = self
-            .contact
-            .devices
-            .values()
-            .find(|device| device.endpoint == endpoint);
-        device
-            .map(|device| device.addrs.clone())
-            .unwrap_or_default()
+    /// A device of the contact, with where it was last.
+    pub(crate) fn device_at(&self, endpoint: EndpointId) -> Option<&ContactDevice> {
+        let mut devices = self.contact.devices.values();
+        devices.find(|device| device.endpoint == endpoint)
     }
 }
 
@@ -128,6 +120,7 @@ impl Inner {
             tasks: TaskTracker::new(),
             keys: RwLock::new(keys),
             links: RwLock::new(None),
+            opened_for: Mutex::default(),
             meetings: Mutex::default(),
             supervisors: Mutex::default(),
             errors: Mutex::default(),
@@ -166,20 +159,9 @@ impl Inner {
         &self.config.data_dir
     }
 
-    /// What the internet link is set to: by the settings file, else by the person.
-    pub(crate) fn internet(&self, snapshot: &Snapshot) -> Result<Internet> {
-        if self.config.links.internet_fixed {
-            return Ok(self.config.links.internet);
-        }
-        Ok(records::internet(snapshot)?)
-    }
-
-    /// Whether local networks are used.
-    pub(crate) fn lan_is_on(&self, snapshot: &Snapshot) -> Result<bool> {
-        Ok(match self.config.links.lan {
-            Some(fixed) => fixed,
-            None => records::lan(snapshot)?,
-        })
+    /// The links for which the endpoint was opened.
+    pub(crate) fn opened_for(&self) -> Option<InUse> {
+        *lock(&self.opened_for)
     }
 
     /// Opens the endpoint as the settings say, closing the one before it.
@@ -192,24 +174,21 @@ impl Inner {
         if let Some(links) = before {
             links.shutdown().await;
         }
-        let (bind, internet, lan) = {
+        let (bind, in_use) = {
             let snapshot = self.store.read()?;
-            (
-                records::bind_addrs(&snapshot, &self.config.links.bind)?,
-                self.internet(&snapshot)?,
-                self.lan_is_on(&snapshot)?,
-            )
+            let bind = records::bind_addrs(&snapshot, &self.config.links.bind)?;
+            (bind, self.in_use(&snapshot)?)
         };
         let config = links::Config {
             secret: EndpointSecret::from_bytes(*seed),
             bind,
             reach: Reach {
-                internet: match internet {
+                internet: match in_use.internet {
                     Internet::Off => links::Internet::Off,
                     Internet::Direct => links::Internet::Direct,
                     Internet::Relay => links::Internet::Relay,
                 },
-                lan,
+                lan: in_use.lan,
             },
             relays: self.config.links.relays.clone(),
         };
@@ -217,6 +196,7 @@ impl Inner {
         let (links, arrivals) = opened.map_err(|error| Error::Links {
             detail: error.to_string(),
         })?;
+        *lock(&self.opened_for) = Some(in_use);
         let bound = links.bound();
         self.store
             .write(move |txn| records::remember_bound(txn, &bound))
@@ -255,10 +235,10 @@ impl Inner {
             .emit(EventKind::Presence, about_contact(meeting.contact));
         let (inner, meeting) = (self.clone(), meeting.clone());
         self.tasks
-            .spawn(async move { inner.note_met(&meeting, clock::now()).await });
+            .spawn(async move { inner.note_met(&meeting, clock::now(), None).await });
     }
 
-    pub(crate) async fn meeting_ended(&self, meeting: &Arc<Meeting>, now: Millis, redial: bool) {
+    pub(crate) async fn meeting_ended(&self, meeting: &Arc<Meeting>, end: MetEnd, redial: bool) {
         {
             let mut meetings = self.meetings();
             if meetings
@@ -275,7 +255,7 @@ impl Inner {
         }
         // A connection that was refused or never spoke is no meeting: the backoff goes on.
         if meeting.is_confirmed() {
-            self.note_met(meeting, now).await;
+            self.note_met(meeting, clock::now(), Some(end)).await;
             self.events
                 .emit(EventKind::Presence, about_contact(meeting.contact));
             if redial {
@@ -284,17 +264,26 @@ impl Inner {
         }
     }
 
-    /// Remembers when, over what and where a contact's device was met.
-    pub(crate) async fn note_met(&self, meeting: &Meeting, now: Millis) {
+    /// Remembers when, over what and where a contact's device was met, and the whole meeting where
+    /// it ended: in one transaction, which a running meeting's end shares with others'.
+    pub(crate) async fn note_met(&self, meeting: &Meeting, now: Millis, end: Option<MetEnd>) {
         let (contact, endpoint, kind, addr) = (
             meeting.contact,
             meeting.endpoint,
             meeting.link_kind(),
             meeting.addr(),
         );
+        let met = end.map(|end| records::met(meeting, now, end));
         let noted = self
             .store
-            .write(move |txn| records::note_meeting(txn, contact, endpoint, now, kind, addr))
+            .write(move |txn| {
+                let known = records::note_meeting(txn, contact, endpoint, now, kind, addr)?;
+                // Who was removed meanwhile leaves no trace.
+                match met.filter(|_| known) {
+                    Some(met) => txn.note_met(&met),
+                    None => Ok(()),
+                }
+            })
             .await;
         if let Err(error) = noted {
             tracing::warn!(%error, "could not note when a contact was met");
@@ -318,6 +307,10 @@ impl Inner {
         if errors.len() < ERRORS_MAX || errors.contains_key(&contact) {
             errors.insert(contact, error.to_owned());
         }
+    }
+
+    pub(crate) fn forget_error(&self, contact: IdentityId) {
+        lock(&self.errors).remove(&contact);
     }
 
     pub(crate) fn last_error(&self, contact: IdentityId) -> Option<String> {
@@ -437,18 +430,20 @@ impl Inner {
         }
     }
 
-    /// Devices of a contact with the addresses where they were last.
+    /// Devices of a contact, with where they were last.
     pub(crate) fn devices_of(
         &self,
         snapshot: &Snapshot,
         contact: IdentityId,
-    ) -> Result<Vec<(EndpointId, Vec<SocketAddr>)>> {
+    ) -> Result<Vec<ContactDevice>> {
         let contact = snapshot.contact(&contact)?;
         let devices = contact.map(|contact| contact.devices).unwrap_or_default();
-        Ok(devices
-            .into_values()
-            .map(|device| (device.endpoint, device.addrs))
-            .collect())
+        Ok(devices.into_values().collect())
+    }
+
+    /// The supervisor of a contact.
+    pub(crate) fn supervisor(&self, contact: IdentityId) -> Option<Supervisor> {
+        lock(&self.supervisors).get(&contact).cloned()
     }
 
     /// The audience rule for one contact over all spaces; `None` where they are no contact.

@@ -258,7 +258,7 @@ impl Trouble {
 fn wanted(inner: &Inner) -> Option<(BTreeMap<Family, u16>, BTreeSet<SocketAddr>)> {
     inner.keys()?;
     let snapshot = inner.store.read().ok()?;
-    if !inner.lan_is_on(&snapshot).unwrap_or(false) {
+    if !inner.in_use(&snapshot).is_ok_and(|links| links.lan) {
         return None;
     }
     let links = inner.links()?;

@@ -15,6 +15,7 @@ mod adding;
 mod api;
 mod batches;
 mod beacons;
+mod choices;
 mod clock;
 mod config;
 mod disk;
@@ -30,6 +31,7 @@ mod lan;
 mod meeting;
 mod nearby;
 mod own_feed;
+mod power;
 mod records;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -4,40 +4,41 @@
 //! to the disk the session checks the next. Other meetings hear of what came
 //! in through [`Notices`], which coalesce, so a slow peer costs a set of feed numbers and no queue.
 
+mod pace;
+mod state;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
 use links::{
-    CloseCode, CloseReason, Connection, DialHint, GOSSIP_PAYLOAD_BYTES_MAX, Lane as Stream,
-    MeetingReceiver, MeetingSender, MeetingStreams, PairEvent, PairTopic, Path, PathKind,
-    RecvError, SendError,
+    CloseCode, CloseReason, DialHint, GOSSIP_PAYLOAD_BYTES_MAX, Lane as Stream, MeetingReceiver,
+    MeetingSender, MeetingStreams, PairEvent, PairTopic, PathChanges, RecvError, SendError,
 };
 use proto::{
-    DeviceId, EndpointId, IdentityId, SpaceId,
+    DeviceId, IdentityId, SpaceId,
     frame::{Hint, LinkClass},
     limits::BATCH_ENTRIES_MAX,
     session::{Fatal, Fetch, Lane, Output, Progress, Session, SpaceStore, Start},
 };
-use store::Snapshot;
-use tokio::{sync::Notify, time::Instant};
+use store::{MetEnd, Snapshot};
+use tokio::time::Instant;
 
+pub(crate) use self::state::Meeting;
+use self::state::Pending;
 use crate::{
     batches::Batches,
+    choices::Caller,
     clock,
     event::EventKind,
     files,
     inner::{Inner, about_contact},
     intake::{Job, JobResult},
     turns::Way,
-    view::{Exchanged, LinkKind},
+    view::LinkKind,
 };
 
 /// The label of the keying material that a sync session takes from its connection.
@@ -56,6 +57,9 @@ const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// other side sends them otherwise, for there is no taking back. A round trip costs less.
 const DROPPED_ENTRIES_MAX: u64 = 4 * BATCH_ENTRIES_MAX as u64;
 
+/// Between two words on how far a long catch-up is: often enough to see it move.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
 /// Why a meeting ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
@@ -68,141 +72,12 @@ pub(crate) enum End {
     /// Our own store failed.
     #[error("the store failed: {0}")]
     Store(#[from] store::Error),
-    /// Another connection took its place, the contact was removed, or the node stops.
+    /// Another connection took its place.
+    #[error("another connection took its place")]
+    Replaced,
+    /// The contact was removed, more was asked for than will be taken, or the node stops.
     #[error("ended here")]
     Cut,
-}
-
-/// What other parts of the node tell a meeting.
-#[derive(Debug, Default)]
-pub(crate) struct Notices {
-    state: Mutex<Pending>,
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    /// Feeds that grew or changed, and the first new entry.
-    feeds: BTreeMap<(SpaceId, DeviceId), u64>,
-    audience: bool,
-    end: Option<CloseCode>,
-}
-
-impl Notices {
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn feed(&self, space: SpaceId, device: DeviceId, from: u64) {
-        self.lock().feeds.entry((space, device)).or_insert(from);
-        self.changed.notify_one();
-    }
-
-    pub(crate) fn audience(&self) {
-        self.lock().audience = true;
-        self.changed.notify_one();
-    }
-
-    /// Ends the meeting; false where that was told before.
-    pub(crate) fn end(&self, code: CloseCode) -> bool {
-        let first = self.lock().end.replace(code).is_none();
-        self.changed.notify_one();
-        first
-    }
-
-    fn take(&self) -> Pending {
-        std::mem::take(&mut self.lock())
-    }
-}
-
-/// What the rest of the node knows of a running meeting.
-#[derive(Debug)]
-pub(crate) struct Meeting {
-    pub(crate) contact: IdentityId,
-    pub(crate) endpoint: EndpointId,
-    pub(crate) conn: Connection,
-    pub(crate) since: Instant,
-    pub(crate) notices: Notices,
-    /// The other side answered: until then the contact doesn't count as online.
-    confirmed: AtomicBool,
-    pub(crate) want: AtomicU64,
-    /// Bytes that wait for the disk, and frontiers that are remembered.
-    waiting: AtomicUsize,
-    claims: AtomicUsize,
-    /// Where the path leads, as seen last.
-    path: Mutex<Option<Path>>,
-    entries_in: AtomicU64,
-    entries_out: AtomicU64,
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-}
-
-impl Meeting {
-    pub(crate) fn new(contact: IdentityId, conn: Connection) -> Self {
-        let path = Mutex::new(conn.path());
-        Self {
-            contact,
-            endpoint: conn.remote(),
-            conn,
-            path,
-            since: Instant::now(),
-            notices: Notices::default(),
-            confirmed: AtomicBool::new(false),
-            want: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
-            claims: AtomicUsize::new(0),
-            entries_in: AtomicU64::new(0),
-            entries_out: AtomicU64::new(0),
-            bytes_in: AtomicU64::new(0),
-            bytes_out: AtomicU64::new(0),
-        }
-    }
-
-    /// Whether the other side answered.
-    pub(crate) fn is_confirmed(&self) -> bool {
-        self.confirmed.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that wait for the disk, and frontiers of the peer that are remembered.
-    pub(crate) fn share(&self) -> (usize, usize) {
-        let [waiting, claims] = [&self.waiting, &self.claims];
-        (
-            waiting.load(Ordering::Relaxed),
-            claims.load(Ordering::Relaxed),
-        )
-    }
-
-    /// The link in use, or the one used last.
-    pub(crate) fn link_kind(&self) -> Option<LinkKind> {
-        self.path_seen().map(|path| match path.kind {
-            PathKind::Loopback => LinkKind::Loopback,
-            PathKind::Lan => LinkKind::Lan,
-            PathKind::Internet => LinkKind::Internet,
-            PathKind::Relay => LinkKind::Relay,
-        })
-    }
-
-    /// The address where the device was seen last.
-    pub(crate) fn addr(&self) -> Option<SocketAddr> {
-        self.path_seen().and_then(|path| path.remote)
-    }
-
-    fn path_seen(&self) -> Option<Path> {
-        let mut seen = self.path.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = self.conn.path() {
-            *seen = Some(path);
-        }
-        *seen
-    }
-
-    pub(crate) fn exchanged(&self) -> Exchanged {
-        Exchanged {
-            entries_in: self.entries_in.load(Ordering::Relaxed),
-            entries_out: self.entries_out.load(Ordering::Relaxed),
-            bytes_in: self.bytes_in.load(Ordering::Relaxed),
-            bytes_out: self.bytes_out.load(Ordering::Relaxed),
-        }
-    }
 }
 
 struct Driver {
@@ -219,26 +94,53 @@ struct Driver {
     /// How long others go first before more is sent.
     paused_out: Option<Duration>,
     compared: bool,
+    paths: PathChanges,
+    /// The link that the pages were told of.
+    link: Option<LinkKind>,
+    /// When the pages were told last how far it is.
+    told: Instant,
 }
 
-/// Runs a meeting until it ends; with what the other side said when it closed the connection.
-pub(crate) async fn run(inner: Arc<Inner>, meeting: Arc<Meeting>) -> (End, Option<CloseCode>) {
+/// How a meeting ended.
+pub(crate) struct Ended {
+    pub(crate) end: End,
+    /// What the other side said when it closed the connection.
+    pub(crate) said: Option<CloseCode>,
+    /// For the history.
+    pub(crate) met: MetEnd,
+}
+
+impl Ended {
+    /// It was ended from here before it could end by itself.
+    pub(crate) const fn cut() -> Self {
+        Self {
+            end: End::Cut,
+            said: None,
+            met: MetEnd::Ours,
+        }
+    }
+}
+
+/// Runs a meeting until it ends.
+pub(crate) async fn run(inner: Arc<Inner>, meeting: Arc<Meeting>) -> Ended {
     let conn = meeting.conn.clone();
     let end = match Driver::start(inner, meeting).await {
         Ok(mut driver) => driver.run().await,
         Err(end) => end,
     };
-    let said = match conn.close_reason() {
+    let reason = conn.close_reason();
+    let met = state::how(&end, reason.as_ref());
+    let said = match reason {
         Some(CloseReason::Remote(code)) => Some(code),
         _ => None,
     };
     let code = match &end {
         End::Misbehaved(_) => CloseCode::Misbehaved,
         End::Store(_) => CloseCode::Busy,
-        End::Closed(_) | End::Cut => CloseCode::Done,
+        End::Closed(_) | End::Replaced | End::Cut => CloseCode::Done,
     };
     conn.close(code, "");
-    (end, said)
+    Ended { end, said, met }
 }
 
 impl Driver {
@@ -251,13 +153,28 @@ impl Driver {
             .await
             .map_err(|error| End::Closed(error.to_string()))?;
         let keys = inner.keys().ok_or(End::Cut)?;
-        let (session, fetch, topic, addrs) = {
+        let (session, fetch, topic, hint) = {
             let snapshot = inner.store.read()?;
             let facts = inner
                 .audience_of(&snapshot, meeting.contact)?
                 .ok_or(End::Cut)?;
             let topic = facts.secret.topic(conn.local(), conn.remote());
-            let addrs = facts.addrs_of(meeting.endpoint);
+            // Where the meeting is, and where the node would call by itself.
+            let may = inner
+                .may_call(&snapshot, Caller::Node)
+                .map_err(|_| End::Cut)?;
+            let known = facts.device_at(meeting.endpoint);
+            let known_addrs = known.into_iter().flat_map(|device| &device.addrs).copied();
+            let hint = DialHint {
+                addrs: meeting
+                    .addr()
+                    .into_iter()
+                    .chain(known_addrs.filter(|addr| may.at(addr)))
+                    .collect(),
+                relay: known
+                    .filter(|_| may.internet)
+                    .and_then(|device| device.relay.clone()),
+            };
             let start = Start {
                 dialer: conn.dialed(),
                 exporter,
@@ -274,14 +191,16 @@ impl Driver {
             let mut session = Session::new(start, &snapshot)?;
             let fetch = inner.fetch_from(&snapshot, meeting.contact)?;
             session.handle_fetch(fetch, clock::steady(), &snapshot)?;
-            (session, fetch, topic, addrs)
+            (session, fetch, topic, hint)
         };
-        let dial = conn.dialed().then_some(DialHint { addrs, relay: None });
+        let dial = conn.dialed().then_some(hint);
         let gossip = match inner.links() {
             Some(links) => links.pair_topic(topic, meeting.endpoint, dial).await.ok(),
             None => None,
         };
         let (outbox, batches) = (VecDeque::new(), Batches::default());
+        let paths = conn.path_changes();
+        let link = meeting.link_kind();
         Ok(Self {
             inner,
             meeting,
@@ -294,6 +213,9 @@ impl Driver {
             fetch,
             paused_out: None,
             compared: false,
+            paths,
+            link,
+            told: Instant::now(),
         })
     }
 
@@ -330,6 +252,10 @@ impl Driver {
                 // Ready for ever once the connection has ended, which only `recv` tells: while that
                 // isn't asked, this would keep the thread from whoever could change it.
                 () = self.sender.writable(), if !self.sender.is_closed() => Ok(()),
+                () = self.paths.changed() => {
+                    self.tell_path();
+                    Ok(())
+                }
                 () = tokio::time::sleep(timer) => self.handle_timeout(),
                 () = &mut deadline, if !self.compared => Err(End::Misbehaved("the other side never said what it holds".into())),
             };
@@ -540,7 +466,10 @@ impl Driver {
         let pending = self.meeting.notices.take();
         if let Some(code) = pending.end {
             self.meeting.conn.close(code, "");
-            return Err(End::Cut);
+            return Err(match code {
+                CloseCode::Superseded => End::Replaced,
+                _ => End::Cut,
+            });
         }
         for hint in self.take_up(pending)? {
             if let Some(gossip) = &self.gossip {
@@ -623,6 +552,7 @@ impl Driver {
         }
         let Progress { want, compared } = self.session.progress();
         let before = self.meeting.want.swap(want, Ordering::Relaxed);
+        self.meeting.note_pace(want);
         let traffic = self.sender.traffic();
         self.meeting
             .bytes_in
@@ -633,6 +563,21 @@ impl Driver {
         if (compared && !self.compared) || (before > 0 && want == 0) {
             self.compared |= compared;
             self.inner.tell_sync(self.meeting.contact);
+        } else if want == 0 {
+            self.told = Instant::now();
+        } else if self.told.elapsed() >= PROGRESS_EVERY {
+            self.told = Instant::now();
+            self.inner.tell_sync(self.meeting.contact);
+        }
+    }
+
+    /// Tells the pages where the meeting goes over another link now.
+    fn tell_path(&mut self) {
+        let link = self.meeting.link_kind();
+        if link != self.link && self.meeting.is_confirmed() {
+            self.link = link;
+            let about = about_contact(self.meeting.contact);
+            self.inner.events.emit(EventKind::Presence, about);
         }
     }
 }

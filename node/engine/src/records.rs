@@ -14,14 +14,15 @@ use proto::{
 };
 pub(crate) use store::{Contact, ContactState, Invite, OfferState};
 use store::{
-    ContactDevice, Error, Left, OfferIn, OfferOut, OwnDevice, Setting, Source, Trust as TrustRow,
-    Txn, View,
+    ContactDevice, Error, Left, Met, MetEnd, OfferIn, OfferOut, OwnDevice, Setting, Source,
+    Trust as TrustRow, Txn, View,
 };
 
 use crate::{
     config::Internet,
     files,
-    view::{LinkKind, Trust},
+    meeting::Meeting,
+    view::{LinkKind, LinkUse, Trust},
 };
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -35,6 +36,22 @@ const STARTS: &str = "starts";
 const LAN: &str = "lan";
 const INTERNET: &str = "internet";
 const BOUND: &str = "bound";
+
+/// A link that the person can switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Switch {
+    Lan,
+    Internet,
+}
+
+impl Switch {
+    fn when(self) -> String {
+        match self {
+            Self::Lan => "lan-when".to_owned(),
+            Self::Internet => "internet-when".to_owned(),
+        }
+    }
+}
 
 /// A short random id of local things, as text.
 pub(crate) fn local_id() -> String {
@@ -88,6 +105,24 @@ pub(crate) fn lan(view: &View<impl Source>) -> Result<bool> {
 pub(crate) fn set_lan(txn: &mut Txn<'_>, on: bool) -> Result<()> {
     let value: &[u8] = if on { b"on" } else { b"off" };
     txn.put_setting(&LAN.to_owned(), &Setting(value.to_vec()))
+}
+
+/// When the person wants a link to be used.
+pub(crate) fn link_use(view: &View<impl Source>, link: Switch) -> Result<LinkUse> {
+    Ok(match view.setting(&link.when())? {
+        Some(Setting(value)) if value == b"charging" => LinkUse::Charging,
+        Some(Setting(value)) if value == b"by hand" => LinkUse::ByHand,
+        _ => LinkUse::Always,
+    })
+}
+
+pub(crate) fn set_link_use(txn: &mut Txn<'_>, link: Switch, when: LinkUse) -> Result<()> {
+    let value: &[u8] = match when {
+        LinkUse::Always => b"always",
+        LinkUse::Charging => b"charging",
+        LinkUse::ByHand => b"by hand",
+    };
+    txn.put_setting(&link.when(), &Setting(value.to_vec()))
 }
 
 pub(crate) fn set_internet(txn: &mut Txn<'_>, internet: Internet) -> Result<()> {
@@ -204,9 +239,19 @@ const LINKS: [LinkKind; 4] = [
     LinkKind::Relay,
 ];
 
+/// The link that a row names by its number.
+pub(crate) fn link_at(number: u8) -> Option<LinkKind> {
+    LINKS.get(usize::from(number)).copied()
+}
+
+fn link_number(link: LinkKind) -> Option<u8> {
+    let number = LINKS.iter().position(|known| *known == link)?;
+    u8::try_from(number).ok()
+}
+
 /// The link of the last meeting.
 pub(crate) fn last_link(contact: &Contact) -> Option<LinkKind> {
-    LINKS.get(usize::from(contact.last_link?)).copied()
+    link_at(contact.last_link?)
 }
 
 /// Changes a contact that is there; false where it isn't.
@@ -223,7 +268,7 @@ pub(crate) fn change_contact(
     Ok(true)
 }
 
-/// Remembers when, over what and where a contact's device was met.
+/// Remembers when, over what and where a contact's device was met; false where they are no contact.
 pub(crate) fn note_meeting(
     txn: &mut Txn<'_>,
     id: IdentityId,
@@ -231,13 +276,10 @@ pub(crate) fn note_meeting(
     now: Millis,
     link: Option<LinkKind>,
     addr: Option<SocketAddr>,
-) -> Result<()> {
+) -> Result<bool> {
     change_contact(txn, id, |contact| {
         contact.last_met = Some(now);
-        let number = link.and_then(|link| LINKS.iter().position(|known| *known == link));
-        contact.last_link = number
-            .and_then(|number| u8::try_from(number).ok())
-            .or(contact.last_link);
+        contact.last_link = link.and_then(link_number).or(contact.last_link);
         let device = contact
             .devices
             .values_mut()
@@ -248,7 +290,28 @@ pub(crate) fn note_meeting(
             device.addrs.truncate(ADDRS_KEPT);
         }
     })
-    .map(drop)
+}
+
+/// A meeting that ended now, as it is kept.
+pub(crate) fn met(meeting: &Meeting, now: Millis, end: MetEnd) -> Met {
+    let exchanged = meeting.exchanged();
+    let lasted = meeting.since.elapsed();
+    Met {
+        contact: meeting.contact,
+        ended: now,
+        lasted_ms: u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX),
+        links: meeting
+            .links_used()
+            .into_iter()
+            .filter_map(link_number)
+            .collect(),
+        dialed: meeting.conn.dialed(),
+        entries_in: exchanged.entries_in,
+        entries_out: exchanged.entries_out,
+        bytes_in: exchanged.bytes_in,
+        bytes_out: exchanged.bytes_out,
+        end,
+    }
 }
 
 /// What is agreed with a contact's device.

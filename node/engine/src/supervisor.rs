@@ -9,9 +9,11 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    beacons, clock, files,
+    beacons,
+    choices::Caller,
+    files,
     inner::Inner,
-    meeting::{self, End, Meeting},
+    meeting::{self, End, Ended, Meeting},
 };
 
 /// The first wait after a failed dial; it doubles up to [`BACKOFF_MAX`].
@@ -53,6 +55,28 @@ impl Supervisor {
         self.wake.notify_one();
     }
 
+    /// Dials because the person wants it now, over every link that is on, after a dial that runs
+    /// already.
+    pub(crate) async fn call(&self, inner: &Arc<Inner>, contact: IdentityId) -> Result<(), String> {
+        let called = async {
+            let _turn = self.redialling.lock().await;
+            dial(inner, contact, Caller::Person).await
+        };
+        let called = tokio::select! {
+            () = self.stop.cancelled() => return Err("the node stops, or they were removed".to_owned()),
+            called = called => called,
+        };
+        let conn = called.map_err(|no| match no {
+            NoCall::ByHandOnly => "every link is switched off".to_owned(),
+            NoCall::Failed(error) => error,
+        })?;
+        let (inner, stop) = (inner.clone(), self.stop.clone());
+        inner.clone().tasks.spawn(async move {
+            hold(inner, contact, conn, &stop).await;
+        });
+        Ok(())
+    }
+
     /// Dials beside the meeting that stands, one dial at a time.
     pub(crate) fn redial(&self, inner: &Arc<Inner>, contact: IdentityId) {
         let (inner, stop) = (inner.clone(), self.stop.clone());
@@ -62,7 +86,7 @@ impl Supervisor {
         inner.clone().tasks.spawn(async move {
             let dialled = tokio::select! {
                 () = stop.cancelled() => return,
-                dialled = dial(&inner, contact) => dialled,
+                dialled = dial(&inner, contact, Caller::Node) => dialled,
             };
             drop(turn);
             match dialled {
@@ -70,9 +94,7 @@ impl Supervisor {
                     hold(inner, contact, conn, &stop).await;
                 }
                 // The old connection goes on, or ends by its silence.
-                Err(error) => {
-                    tracing::debug!(?contact, error, "a contact's new address didn't answer")
-                }
+                Err(no) => tracing::debug!(?contact, ?no, "a contact's new address didn't answer"),
             }
         });
     }
@@ -93,7 +115,7 @@ async fn run(inner: Arc<Inner>, contact: IdentityId, supervisor: Supervisor) {
         }
         if inner.meetings_of(contact).is_empty() {
             let dialled = tokio::select! {
-                dialled = dial(&inner, contact) => dialled,
+                dialled = dial(&inner, contact, Caller::Node) => dialled,
                 // There is news, such as a beacon: nobody waits until the old addresses are given up.
                 () = news(&supervisor) => {
                     backoff = BACKOFF_MIN;
@@ -109,7 +131,9 @@ async fn run(inner: Arc<Inner>, contact: IdentityId, supervisor: Supervisor) {
                         backoff = BACKOFF_MIN;
                     }
                 }
-                Err(error) => inner.note_error(contact, &error),
+                Err(NoCall::Failed(error)) => inner.note_error(contact, &error),
+                // That is no trouble: it is what the person chose.
+                Err(NoCall::ByHandOnly) => inner.forget_error(contact),
             }
         }
         if supervisor.stop.is_cancelled() {
@@ -137,29 +161,59 @@ fn jittered(wait: Duration) -> Duration {
     wait / 2 + wait / 2 * u32::from(byte[0]) / 255
 }
 
-async fn dial(inner: &Arc<Inner>, contact: IdentityId) -> Result<Connection, String> {
+/// Why nobody answered.
+#[derive(Debug)]
+enum NoCall {
+    /// The links where the contact could be are called by hand only.
+    ByHandOnly,
+    /// In words.
+    Failed(String),
+}
+
+impl<E: std::fmt::Display> From<E> for NoCall {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+async fn dial(
+    inner: &Arc<Inner>,
+    contact: IdentityId,
+    caller: Caller,
+) -> Result<Connection, NoCall> {
     if let Some(hindrance) = inner.hindrance() {
-        return Err(hindrance.to_owned());
+        return Err(hindrance.into());
     }
     let links = inner.links().ok_or("the links are off")?;
     let read = || -> crate::Result<_> {
         let snapshot = inner.store.read()?;
         Ok((
             inner.devices_of(&snapshot, contact)?,
+            inner.may_call(&snapshot, caller)?,
             beacons::own(&snapshot)?,
         ))
     };
-    let (devices, key) = read().map_err(|error| error.to_string())?;
-    let mut last = "no address of this contact is known".to_owned();
-    for (endpoint, addrs) in devices {
+    let (devices, may, key) = read()?;
+    let mut last = NoCall::from("no address of this contact is known");
+    for device in devices {
         // Where it was heard first: it may have moved since it was met.
-        let mut all = inner.lan.addrs_of(endpoint);
-        all.extend(addrs);
+        let mut all = inner.lan.addrs_of(device.endpoint);
+        all.extend(device.addrs);
+        let relay = device.relay.filter(|_| may.internet);
+        let before = all.len();
+        all.retain(|addr| may.at(addr));
+        if all.is_empty() && relay.is_none() && before > 0 {
+            last = NoCall::ByHandOnly;
+            continue;
+        }
         // Where ours wasn't heard, nobody would answer.
         inner.lan.knock(&all, key.clone());
-        match links.dial(endpoint, &all, None, Protocol::Sync).await {
+        match links
+            .dial(device.endpoint, &all, relay, Protocol::Sync)
+            .await
+        {
             Ok(conn) => return Ok(conn),
-            Err(error) => last = error.to_string(),
+            Err(error) => last = error.into(),
         }
     }
     Err(last)
@@ -183,11 +237,11 @@ pub(crate) async fn hold(
         conn.close(CloseCode::Superseded, "");
         return false;
     }
-    let (end, said) = tokio::select! {
+    let Ended { end, said, met } = tokio::select! {
         ended = meeting::run(inner.clone(), meeting.clone()) => ended,
         () = stop.cancelled() => {
             conn.close(CloseCode::Shutdown, "");
-            (End::Cut, None)
+            Ended::cut()
         }
     };
     if matches!(end, End::Misbehaved(_)) {
@@ -200,13 +254,13 @@ pub(crate) async fn hold(
         }
         // It never began: the person should see why, for example that they were removed.
         End::Closed(reason) if !meeting.is_confirmed() => inner.note_error(contact, reason),
-        End::Closed(_) | End::Cut => {
+        End::Closed(_) | End::Replaced | End::Cut => {
             tracing::debug!(contact = ?contact, %end, "a meeting ended");
         }
     }
     // Who shuts down dials when it is back.
     let redial = said != Some(CloseCode::Shutdown);
-    inner.meeting_ended(&meeting, clock::now(), redial).await;
+    inner.meeting_ended(&meeting, met, redial).await;
     true
 }
 

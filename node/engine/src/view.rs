@@ -2,8 +2,14 @@
 
 use std::net::SocketAddr;
 
+mod links;
+
 use proto::{DeviceId, EndpointId, EntryId, IdentityId, Millis, SpaceId};
 
+pub use self::links::{
+    Behind, Connected, Encounters, Exchanged, LinkKind, LinkStatus, LinkUse, Meeting, MeetingEnd,
+    Pace,
+};
 pub use crate::config::Internet;
 
 /// One page of a list.
@@ -185,36 +191,6 @@ pub struct Counts {
     pub disk_bytes: u64,
 }
 
-/// One way to reach contacts.
-#[derive(Debug, Clone)]
-pub struct LinkStatus {
-    /// Which link.
-    pub kind: LinkKind,
-    /// Whether it is switched on.
-    pub on: bool,
-    /// Its state in words.
-    pub state: String,
-    /// Addresses that it listens on.
-    pub addrs: Vec<SocketAddr>,
-    /// Contacts reached over it now.
-    pub contacts: u64,
-    /// The setting is in the settings file, so the dashboard can't change it.
-    pub fixed_by_file: bool,
-}
-
-/// A kind of link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkKind {
-    /// Nodes on the same machine.
-    Loopback,
-    /// The local network.
-    Lan,
-    /// Directly over the internet.
-    Internet,
-    /// Over a relay on the internet.
-    Relay,
-}
-
 /// What a new invite should be.
 #[derive(Debug, Clone, Default)]
 pub struct NewInvite {
@@ -281,6 +257,8 @@ pub struct Contact {
     pub link: Option<LinkKind>,
     /// Round trip of the connection in microseconds, when online.
     pub rtt_us: Option<u64>,
+    /// The connection, when online.
+    pub connected: Option<Connected>,
     /// When we met last.
     pub last_met_ms: Option<Millis>,
     /// When they were added.
@@ -348,15 +326,6 @@ pub enum NearbyStage {
     Ended(String),
 }
 
-/// How far behind a contact we are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Behind {
-    /// Entries of the common spaces that we have.
-    pub have: u64,
-    /// Entries that they have and we lack.
-    pub want: u64,
-}
-
 /// Bytes on the disk that came in through a contact's devices, whoever wrote them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
@@ -388,19 +357,6 @@ pub struct SpaceUsage {
     pub name: String,
     /// Bytes.
     pub bytes: u64,
-}
-
-/// What went to and fro.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Exchanged {
-    /// Entries received.
-    pub entries_in: u64,
-    /// Entries sent.
-    pub entries_out: u64,
-    /// Bytes of sync traffic received.
-    pub bytes_in: u64,
-    /// Bytes of sync traffic sent.
-    pub bytes_out: u64,
 }
 
 /// A change of a contact; `None` leaves a field as it is.

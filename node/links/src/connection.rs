@@ -1,8 +1,12 @@
 //! A connection that was admitted.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, pin::Pin, time::Duration};
 
-use iroh::{TransportAddr, endpoint::Side as QuicSide};
+use iroh::{
+    TransportAddr,
+    endpoint::{PathEventStream, Side as QuicSide},
+};
+use n0_future::StreamExt as _;
 use proto::EndpointId;
 
 use crate::{CloseCode, CloseReason, PathKind, Protocol, address, crypto, room::Room};
@@ -139,6 +143,12 @@ impl Connection {
         })
     }
 
+    /// Tells when [`Self::path`] may have changed.
+    #[must_use]
+    pub fn path_changes(&self) -> PathChanges {
+        PathChanges(Some(Box::pin(self.inner.path_events())))
+    }
+
     /// Bytes on the wire so far.
     #[must_use]
     pub fn udp_traffic(&self) -> UdpTraffic {
@@ -164,6 +174,29 @@ impl Connection {
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.inner.close_reason().map(Into::into)
+    }
+}
+
+/// Follows a connection's paths; see [`Connection::path_changes`].
+pub struct PathChanges(Option<Pin<Box<PathEventStream>>>);
+
+impl PathChanges {
+    /// Returns when a path was opened, closed or chosen; never once the connection has ended, which
+    /// others tell. Cancel safe.
+    pub async fn changed(&mut self) {
+        if let Some(events) = &mut self.0
+            && events.next().await.is_some()
+        {
+            return;
+        }
+        self.0 = None;
+        std::future::pending().await
+    }
+}
+
+impl fmt::Debug for PathChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PathChanges(..)")
     }
 }
 

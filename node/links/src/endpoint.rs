@@ -50,6 +50,15 @@ pub struct Links {
     inner: Arc<Inner>,
 }
 
+/// The relay that an endpoint keeps in touch with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayState {
+    /// Its URL.
+    pub url: String,
+    /// It answers.
+    pub connected: bool,
+}
+
 struct Inner {
     endpoint: Endpoint,
     id: EndpointId,
@@ -142,6 +151,16 @@ impl Links {
     pub fn relay(&self) -> Option<String> {
         let addr = self.inner.endpoint.addr();
         addr.relay_urls().next().map(ToString::to_string)
+    }
+
+    /// The relay through which others find this endpoint, and whether it answers.
+    #[must_use]
+    pub fn relay_state(&self) -> Option<RelayState> {
+        let relays = self.inner.endpoint.home_relay_status().get();
+        relays.first().map(|relay| RelayState {
+            url: relay.url().to_string(),
+            connected: relay.is_connected(),
+        })
     }
 
     /// The sockets as bound, ports included: what to remember for the next start.

@@ -40,8 +40,8 @@ mod room;
 pub use address::PathKind;
 pub use admission::{Admission, Refusal, RefusalCounts, Verdict};
 pub use config::{Config, EndpointSecret, Internet, Reach};
-pub use connection::{Connection, Path, UdpTraffic};
-pub use endpoint::{AddrWatch, Arrival, DialError, Error, Links, TemporaryEndpoint};
+pub use connection::{Connection, Path, PathChanges, UdpTraffic};
+pub use endpoint::{AddrWatch, Arrival, DialError, Error, Links, RelayState, TemporaryEndpoint};
 pub use gossip::{
     DialHint, GOSSIP_PAYLOAD_BYTES_MAX, PairError, PairEvent, PairReceiver, PairSender, PairTopic,
 };

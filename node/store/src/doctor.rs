@@ -351,6 +351,16 @@ impl<S: Source> Doctor<'_, S> {
                 }
             }
         }
+        let meetings = view.checked_meetings();
+        if let Some((meetings, lost)) = self.sound(Part::Records, meetings)? {
+            count += meetings;
+            if lost > 0 {
+                self.tell(
+                    Part::Records,
+                    format!("{lost} meetings stand in one list and not in the other"),
+                );
+            }
+        }
         self.sums.records = count;
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Kinds of rows that [`row`] knows.
-pub const ROWS: u8 = 12;
+pub const ROWS: u8 = 14;
 
 /// Reads a row of some kind and writes it again; `None` where it is refused.
 #[must_use]
@@ -26,6 +26,7 @@ pub fn row(kind: u8, bytes: &[u8]) -> Option<Vec<u8>> {
         9 => records::again::<Left>(bytes),
         10 => records::again::<OwnDevice>(bytes),
         11 => records::again::<records::Beacons>(bytes),
+        12 => records::again::<records::Met>(bytes),
         _ => records::again::<Setting>(bytes),
     }
 }

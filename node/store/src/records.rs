@@ -4,6 +4,7 @@
 //! this module decides nothing about what the rows mean.
 
 mod beacons;
+mod meetings;
 mod offers;
 mod people;
 
@@ -26,6 +27,7 @@ use crate::{
 };
 
 pub use beacons::Beacons;
+pub use meetings::{MEETINGS_PER_CONTACT_MAX, Met, MetEnd};
 pub use offers::{Invite, Left, OfferIn, OfferOut, OfferState};
 pub use people::{Contact, ContactDevice, ContactState, Trust};
 
@@ -260,7 +262,8 @@ impl Txn<'_> {
         self.put_kept(identity, contact)
     }
 
-    /// Forgets a contact with endpoints, offers, exclusions, quota, beacons and the name of the card.
+    /// Forgets a contact with endpoints, offers, exclusions, quota, beacons, meetings and the name of
+    /// the card.
     ///
     /// # Errors
     /// The database's.
@@ -270,6 +273,7 @@ impl Txn<'_> {
         self.forget_name(*identity)?;
         self.forget_usage(identity)?;
         self.remove_beacons(identity)?;
+        self.forget_meetings(Some(*identity))?;
         self.remove_all(Table::OffersOut, Key::new().bytes(&identity.0), usize::MAX)?;
         for (key, _) in self.collect(Table::Exclusions, Key::new())? {
             if key.get(32..) == Some(identity.0.as_slice()) {

@@ -118,6 +118,10 @@ tables! {
     Quotas = "quotas-1",
     /// Contact 32 -> keys of beacons between this device and theirs.
     Beacons = "beacons-1",
+    /// Number u64 -> a meeting that ended.
+    Meetings = "meetings-1",
+    /// Contact 32, number u64 of a meeting with them.
+    MeetingsOf = "meetings-of-1",
 }
 
 /// Rows of [`Table`].

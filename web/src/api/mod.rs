@@ -8,6 +8,7 @@ pub(crate) mod dto;
 mod entries;
 pub(crate) mod extract;
 mod forums;
+mod meetings;
 mod nearby;
 mod node;
 pub(crate) mod problem;
@@ -117,6 +118,7 @@ fn describe() -> Routes {
     );
     let routes = node::routes(routes);
     let routes = contacts::routes(routes);
+    let routes = meetings::routes(routes);
     let routes = nearby::routes(routes);
     let routes = forums::routes(routes);
     let routes = blogs::routes(routes);

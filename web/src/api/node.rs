@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::HeaderMap};
-use engine::Internet;
+use engine::{Internet, view::LinkKind};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -32,8 +32,12 @@ pub(super) struct NewName {
 pub(super) struct LinksPatch {
     /// The internet link.
     internet: Option<InternetMode>,
+    /// When the internet link is used.
+    internet_when: Option<dto::LinkUse>,
     /// Local networks.
     lan: Option<bool>,
+    /// When local networks are used.
+    lan_when: Option<dto::LinkUse>,
 }
 
 /// Whether and how the internet is used.
@@ -82,7 +86,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .patch(
             "/links",
             update_links,
-            doc("node", "Switches the internet link")
+            doc("node", "Switches links, and says when they are used")
                 .takes::<LinksPatch>()
                 .lists::<dto::Link>("Links, as they are now")
                 .can_fail(&[Conflict]),
@@ -126,21 +130,24 @@ pub(super) fn routes(routes: Routes) -> Routes {
 }
 
 async fn status(State(app): State<Arc<App>>) -> Outcome<Json<dto::Status>> {
-    Ok(Json(app.node.status()?.into()))
+    let status = app.node.status()?;
+    Ok(Json(dto::Status::of(status, app.node.encounters()?)))
 }
 
 async fn set_up(
     State(app): State<Arc<App>>,
     Body(new): Body<NewName>,
 ) -> Outcome<Created<dto::Status>> {
-    Ok(Created(app.node.set_up(&new.name).await?.into()))
+    let status = app.node.set_up(&new.name).await?;
+    Ok(Created(dto::Status::of(status, app.node.encounters()?)))
 }
 
 async fn rename(
     State(app): State<Arc<App>>,
     Body(new): Body<NewName>,
 ) -> Outcome<Json<dto::Status>> {
-    Ok(Json(app.node.rename(&new.name).await?.into()))
+    let status = app.node.rename(&new.name).await?;
+    Ok(Json(dto::Status::of(status, app.node.encounters()?)))
 }
 
 async fn links(State(app): State<Arc<App>>) -> Outcome<Json<dto::List<dto::Link>>> {
@@ -161,6 +168,14 @@ async fn update_links(
     }
     if let Some(on) = patch.lan {
         app.node.set_lan(on).await?;
+    }
+    for (kind, when) in [
+        (LinkKind::Internet, patch.internet_when),
+        (LinkKind::Lan, patch.lan_when),
+    ] {
+        if let Some(when) = when {
+            app.node.set_link_use(kind, when.into()).await?;
+        }
     }
     links(State(app)).await
 }

@@ -9,16 +9,19 @@ use axum::{
     routing::{get, post},
 };
 use engine::{
-    IdentityId,
+    IdentityId, Millis,
     view::{
-        Contact, ContactPatch, ContactState, Person, Quota, Relation, SpaceKind, SpaceUsage, Trust,
+        Connected, Contact, ContactPatch, ContactState, Person, Quota, Relation, SpaceKind,
+        SpaceUsage, Trust,
     },
 };
 
 use super::{
     Ctx, Layout, Nav, again,
     form::Form,
-    html, misfit, next_href, page_query,
+    html,
+    meetings::{self, MeetingView, Progress},
+    misfit, next_href, page_query,
     parts::{Who, link_words, trust_words},
     redirect,
     when::When,
@@ -41,6 +44,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/contacts/{contact}/addresses", post(find_at))
         .route("/contacts/{contact}/remove", get(ask_remove).post(remove))
 }
+
+/// Meetings on a contact's page; the rest has a page of its own.
+const MEETINGS_SHOWN: usize = 10;
 
 /// A contact as a person on a page.
 pub(super) fn who(contact: &Contact) -> Who {
@@ -80,6 +86,8 @@ struct ContactView {
     presence: String,
     met: Option<When>,
     want: u64,
+    /// How long that takes.
+    left: Option<String>,
     used_up: bool,
     same_name: bool,
 }
@@ -93,6 +101,11 @@ impl ContactView {
             presence: presence(contact),
             met: contact.last_met_ms.map(|time| When::of(time, ctx.now)),
             want: contact.behind.want,
+            left: contact
+                .behind
+                .pace
+                .and_then(|pace| pace.left_s)
+                .map(words::about),
             used_up: contact.quota.is_used_up(),
             same_name: contact.same_name,
         }
@@ -145,14 +158,36 @@ struct ContactPage {
     met: Option<When>,
     met_over: Option<&'static str>,
     added: When,
-    rtt: Option<String>,
+    connection: Option<ConnectionView>,
+    progress: Progress,
+    meetings: Vec<MeetingView>,
     have: u64,
     want: u64,
-    entries_in: u64,
-    entries_out: u64,
-    bytes_in: String,
-    bytes_out: String,
+    exchanged: String,
     last_error: Option<String>,
+}
+
+/// A connection as it is now.
+pub(super) struct ConnectionView {
+    pub(super) link: &'static str,
+    pub(super) link_since: When,
+    pub(super) since: When,
+    pub(super) rtt: String,
+    pub(super) dialed: bool,
+    pub(super) exchanged: String,
+}
+
+impl ConnectionView {
+    pub(super) fn of(connected: &Connected, now: Millis) -> Self {
+        Self {
+            link: link_words(connected.link),
+            link_since: When::of(connected.link_since_ms, now),
+            since: When::of(connected.since_ms, now),
+            rtt: words::round_trip(connected.rtt_us),
+            dialed: connected.dialed,
+            exchanged: meetings::exchanged(&connected.exchanged),
+        }
+    }
 }
 
 /// What came in through a contact, beside what may.
@@ -277,16 +312,14 @@ fn contact_page(
         met: contact.last_met_ms.map(|time| When::of(time, ctx.now)),
         met_over: contact.link.map(link_words),
         added: When::of(contact.added_ms, ctx.now),
-        rtt: contact.rtt_us.map(|rtt| match rtt {
-            0..1_000 => format!("{rtt} µs"),
-            _ => format!("{} ms", rtt / 1_000),
-        }),
+        connection: contact
+            .connected
+            .map(|connected| ConnectionView::of(&connected, ctx.now)),
+        progress: Progress::of(std::slice::from_ref(&contact)),
+        meetings: meetings::newest(ctx, Some(id), MEETINGS_SHOWN)?,
         have: contact.behind.have,
         want: contact.behind.want,
-        entries_in: contact.exchanged.entries_in,
-        entries_out: contact.exchanged.entries_out,
-        bytes_in: words::bytes(contact.exchanged.bytes_in),
-        bytes_out: words::bytes(contact.exchanged.bytes_out),
+        exchanged: meetings::exchanged(&contact.exchanged),
         last_error: contact.last_error,
     })
 }

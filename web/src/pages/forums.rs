@@ -16,7 +16,9 @@ use engine::{
 use super::{
     Ctx, Layout, Nav, again,
     form::Form,
-    html, misfit, next_href, page_query,
+    html,
+    meetings::Progress,
+    misfit, next_href, page_query,
     parts::{Draft, Who},
     redirect,
     spaces::OfferView,
@@ -126,6 +128,7 @@ async fn create(ctx: Ctx, query: Query, Form(fields): Form) -> Outcome<Response>
 #[template(path = "forum.html")]
 struct ForumPage {
     page: Layout,
+    progress: Progress,
     forum: ForumView,
     arriving: u64,
     threads: Vec<TopicView>,
@@ -176,6 +179,7 @@ async fn show(ctx: Ctx, Id(id): Id<SpaceId>, query: Query) -> Outcome<Response> 
             .map(|topic| TopicView::of(&ctx, "threads", topic))
             .collect(),
         arriving: forum.arriving,
+        progress: Progress::of_all(&ctx)?,
         forum: ForumView::of(&ctx, &forum),
     })
 }

@@ -9,6 +9,7 @@ use engine::view::{ContactState, News, PageQuery, TopicKind};
 use super::{
     Ctx, Layout, Nav, html,
     invites::{UsedInvite, used_invites},
+    meetings::Progress,
     next_href, page_query,
     parts::Who,
     spaces::OfferView,
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 #[template(path = "home.html")]
 struct HomePage {
     page: Layout,
+    progress: Progress,
     news: Vec<NewsView>,
     next: Option<String>,
     offers: Vec<OfferView>,
@@ -69,6 +71,7 @@ async fn show(ctx: Ctx, query: Query) -> Outcome<Response> {
             .collect(),
         used: used_invites(&ctx)?,
         has_contacts: !contacts.is_empty(),
+        progress: Progress::of_all(&ctx)?,
         page,
     })
 }

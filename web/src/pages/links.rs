@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use askama::Template;
+use askama::{Template, filters::HtmlSafe};
 use axum::{
     Router,
     response::Response,
@@ -10,10 +10,18 @@ use axum::{
 };
 use engine::{
     Internet,
-    view::{LinkKind, LinkStatus},
+    view::{LinkKind, LinkStatus, LinkUse},
 };
 
-use super::{Ctx, Layout, Nav, form::Form, html, qr, redirect};
+use super::{
+    Ctx, Layout, Nav,
+    contacts::{ConnectionView, who},
+    form::Form,
+    html,
+    meetings::{self, MeetingView},
+    parts::Who,
+    qr, redirect,
+};
 use crate::{
     App,
     api::extract::Query,
@@ -28,6 +36,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/links/addresses.svg", get(addresses))
 }
 
+/// Meetings on the page; the rest has a page of its own.
+const MEETINGS_SHOWN: usize = 20;
+
 /// A choice of the form.
 pub(super) fn internet_choice(text: &str) -> Option<Internet> {
     match text {
@@ -38,16 +49,30 @@ pub(super) fn internet_choice(text: &str) -> Option<Internet> {
     }
 }
 
+/// A choice of the form: when a link that is on is used.
+fn use_choice(text: &str) -> Option<LinkUse> {
+    match text {
+        "always" => Some(LinkUse::Always),
+        "charging" => Some(LinkUse::Charging),
+        "by_hand" => Some(LinkUse::ByHand),
+        _ => None,
+    }
+}
+
 #[derive(Template)]
 #[template(path = "links.html")]
 struct LinksPage {
     page: Layout,
     links: Vec<LinkView>,
+    online: Vec<OnlineView>,
+    meetings: Vec<MeetingView>,
     /// Which of the three is chosen.
     internet: &'static str,
     fixed: bool,
+    internet_when: WhenView,
     lan: bool,
     lan_fixed: bool,
+    lan_when: WhenView,
     /// Our addresses on local networks, as a contact types them.
     addresses: String,
 }
@@ -55,6 +80,7 @@ struct LinksPage {
 struct LinkView {
     name: &'static str,
     on: bool,
+    word: &'static str,
     state: String,
     addrs: Vec<String>,
     contacts: u64,
@@ -69,7 +95,13 @@ impl From<&LinkStatus> for LinkView {
                 LinkKind::Internet => "Internet, directly",
                 LinkKind::Relay => "Internet, over a relay",
             },
-            on: link.on,
+            on: link.on && !link.waits,
+            word: match (link.on, link.waits, link.when) {
+                (false, ..) => "off",
+                (true, true, _) => "waits",
+                (true, false, LinkUse::ByHand) => "on, you call by hand",
+                (true, false, _) => "on",
+            },
             state: link.state.clone(),
             addrs: link.addrs.iter().map(ToString::to_string).collect(),
             contacts: link.contacts,
@@ -77,9 +109,45 @@ impl From<&LinkStatus> for LinkView {
     }
 }
 
+/// A contact who is connected, and over what.
+struct OnlineView {
+    who: Who,
+    now: ConnectionView,
+}
+
+/// When a link is used, as a choice.
+#[derive(Template)]
+#[template(path = "part/when.html")]
+struct WhenView {
+    chosen: &'static str,
+    /// The machine has a battery, or it was chosen while it had one.
+    battery: bool,
+    fixed: bool,
+}
+
+impl HtmlSafe for WhenView {}
+
+impl WhenView {
+    fn of(ctx: &Ctx, link: Option<&LinkStatus>) -> Self {
+        let when = link.map(|link| link.when).unwrap_or_default();
+        Self {
+            chosen: match when {
+                LinkUse::Always => "always",
+                LinkUse::Charging => "charging",
+                LinkUse::ByHand => "by_hand",
+            },
+            battery: ctx.node().charging().is_some() || when == LinkUse::Charging,
+            fixed: link.is_some_and(|link| link.when_fixed_by_file),
+        }
+    }
+}
+
 async fn show(ctx: Ctx, query: Query) -> Outcome<Response> {
     let links = ctx.node().links()?;
-    let is_on = |kind| links.iter().any(|link| link.kind == kind && link.on);
+    let of_kind = |kind| links.iter().find(|link| link.kind == kind);
+    let is_on = |kind| of_kind(kind).is_some_and(|link| link.on);
+    let is_fixed = |kind| of_kind(kind).is_some_and(|link| link.fixed_by_file);
+    let online = ctx.node().online()?;
     html(&LinksPage {
         page: ctx
             .layout(Nav::Links, "Links", &query)?
@@ -92,13 +160,21 @@ async fn show(ctx: Ctx, query: Query) -> Outcome<Response> {
         } else {
             "off"
         },
-        fixed: links.iter().any(|link| {
-            link.fixed_by_file && matches!(link.kind, LinkKind::Internet | LinkKind::Relay)
-        }),
+        fixed: is_fixed(LinkKind::Internet),
+        internet_when: WhenView::of(&ctx, of_kind(LinkKind::Internet)),
         lan: is_on(LinkKind::Lan),
-        lan_fixed: links
+        lan_fixed: is_fixed(LinkKind::Lan),
+        lan_when: WhenView::of(&ctx, of_kind(LinkKind::Lan)),
+        online: online
             .iter()
-            .any(|link| link.fixed_by_file && link.kind == LinkKind::Lan),
+            .filter_map(|contact| {
+                Some(OnlineView {
+                    who: who(contact),
+                    now: ConnectionView::of(&contact.connected?, ctx.now),
+                })
+            })
+            .collect(),
+        meetings: meetings::newest(&ctx, None, MEETINGS_SHOWN)?,
         addresses: lan_addresses(&links),
         links: links.iter().map(LinkView::from).collect(),
     })
@@ -115,18 +191,31 @@ async fn addresses(ctx: Ctx) -> Outcome<Response> {
 }
 
 async fn set_lan(ctx: Ctx, Form(fields): Form) -> Outcome<Response> {
-    let on = match fields.get("lan").as_str() {
-        "on" => true,
-        "off" => false,
+    match fields.get("lan").as_str() {
+        "on" => ctx.node().set_lan(true).await?,
+        "off" => ctx.node().set_lan(false).await?,
+        // Without it only the time is changed.
+        "" => {}
         _ => return Err(Fault::field("lan", "expected on or off")),
-    };
-    ctx.node().set_lan(on).await?;
-    Ok(redirect("/links?done=saved"))
+    }
+    set_when(&ctx, LinkKind::Lan, &fields.get("when")).await
 }
 
 async fn set_internet(ctx: Ctx, Form(fields): Form) -> Outcome<Response> {
-    let internet = internet_choice(&fields.get("internet"))
-        .ok_or_else(|| Fault::field("internet", "expected off, direct or relay"))?;
-    ctx.node().set_internet(internet).await?;
+    let chosen = fields.get("internet");
+    if !chosen.is_empty() {
+        let internet = internet_choice(&chosen)
+            .ok_or_else(|| Fault::field("internet", "expected off, direct or relay"))?;
+        ctx.node().set_internet(internet).await?;
+    }
+    set_when(&ctx, LinkKind::Internet, &fields.get("when")).await
+}
+
+async fn set_when(ctx: &Ctx, link: LinkKind, when: &str) -> Outcome<Response> {
+    if !when.is_empty() {
+        let when = use_choice(when)
+            .ok_or_else(|| Fault::field("when", "expected always, charging or by_hand"))?;
+        ctx.node().set_link_use(link, when).await?;
+    }
     Ok(redirect("/links?done=saved"))
 }

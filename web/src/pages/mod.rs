@@ -14,6 +14,7 @@ mod home;
 mod invites;
 mod links;
 mod live;
+mod meetings;
 mod messages;
 mod nearby;
 mod parts;
@@ -190,6 +191,11 @@ fn notice(name: &str) -> Option<&'static str> {
         "joined" => "The link is being used. The contact appears as soon as their node answers.",
         "retracted" => "Taken back.",
         "revoked" => "That browser is signed out.",
+        "met" => "Connected.",
+        "not-met" => {
+            "Nobody answered. The reason stands below; your node goes on trying where you let it."
+        }
+        "forgotten" => "Forgotten.",
         "kept" => "Good. The used link is forgotten.",
         _ => return None,
     })
@@ -257,6 +263,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(invites::routes())
         .merge(nearby::routes())
         .merge(links::routes())
+        .merge(meetings::routes())
         .merge(search::routes())
         .merge(settings::routes())
         .merge(live::routes())

@@ -76,6 +76,44 @@ pub(crate) fn binary_bytes(count: u64) -> String {
     }
 }
 
+/// A length of time, as exact as one cares to know.
+pub(crate) fn span(ms: u64) -> String {
+    const S: u64 = 1_000;
+    const MIN: u64 = 60 * S;
+    const H: u64 = 60 * MIN;
+    const DAY: u64 = 24 * H;
+    match ms {
+        0..S => "less than a second".to_owned(),
+        S..MIN => format!("{} s", ms / S),
+        MIN..H => format!("{} min", ms / MIN),
+        H..DAY if (ms % H) / MIN == 0 => format!("{} h", ms / H),
+        H..DAY => format!("{} h {} min", ms / H, (ms % H) / MIN),
+        _ if ms < 2 * DAY => "1 day".to_owned(),
+        _ => format!("{} days", ms / DAY),
+    }
+}
+
+/// How long something will take, which nobody knows exactly.
+pub(crate) fn about(seconds: u64) -> String {
+    match seconds {
+        0..=5 => "a few seconds".to_owned(),
+        6..=55 => format!("about {} seconds", seconds.next_multiple_of(5)),
+        56..=90 => "about a minute".to_owned(),
+        91..=3_300 => format!("about {} minutes", (seconds + 30) / 60),
+        3_301..=5_400 => "about an hour".to_owned(),
+        _ => format!("about {} hours", (seconds + 1_800) / 3_600),
+    }
+}
+
+/// A round trip, which is microseconds on one machine and a second over a bad link.
+pub(crate) fn round_trip(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..10_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        _ => format!("{} ms", us / 1_000),
+    }
+}
+
 /// What a browser says it is, in two words where they are known.
 pub(crate) fn browser(agent: &str) -> String {
     // Each pretends to be those after it.
@@ -167,6 +205,38 @@ mod tests {
         assert_eq!(excerpt("héllo wörld", 6), "héllo…");
         assert_eq!(quotation("a\n\nb"), "> a\n> \n> b\n\n");
         assert_eq!(title("  "), "(the beginning hasn't arrived yet)");
+    }
+
+    #[test]
+    fn times_are_told_as_people_tell_them() {
+        for (ms, text) in [
+            (999, "less than a second"),
+            (1_000, "1 s"),
+            (59_999, "59 s"),
+            (3_599_999, "59 min"),
+            (3_600_000, "1 h"),
+            (7_860_000, "2 h 11 min"),
+            (86_400_000, "1 day"),
+            (u64::MAX, "213503982334 days"),
+        ] {
+            assert_eq!(span(ms), text);
+        }
+        for (seconds, text) in [
+            (0, "a few seconds"),
+            (6, "about 10 seconds"),
+            (55, "about 55 seconds"),
+            (56, "about a minute"),
+            (91, "about 2 minutes"),
+            (3_300, "about 55 minutes"),
+            (3_301, "about an hour"),
+            (86_400, "about 24 hours"),
+        ] {
+            assert_eq!(about(seconds), text);
+        }
+        assert_eq!(
+            [999, 1_250, 75_000].map(round_trip),
+            ["999 µs", "1.2 ms", "75 ms"]
+        );
     }
 
     #[test]

@@ -293,11 +293,12 @@ async fn the_other_pages_show_themselves() {
     );
     let half = browser.submit("/links/lan", &[("lan", "half")]).await;
     assert_eq!(half.status, 422);
-    assert!(browser.page("/links").await.contains("Switch off"));
+    let checked = |on: &str| format!("name=\"lan\" value=\"{on}\" checked");
+    assert!(browser.page("/links").await.contains(&checked("on")));
     let off = browser.change("/links/lan", &[("lan", "off")]).await;
     assert_eq!(off, "/links?done=saved");
     let page = browser.page("/links").await;
-    assert!(page.contains("Switch on") && page.contains("nobody is dialled or answered there"));
+    assert!(page.contains(&checked("off")) && page.contains("nobody is dialled or answered there"));
     browser.change("/links/lan", &[("lan", "on")]).await;
     assert_eq!(browser.get("/nowhere").await.status, 404);
     assert!(

@@ -3,6 +3,7 @@
 mod api;
 mod dashboard;
 mod disk;
+mod links;
 mod security;
 mod served;
 mod two;
@@ -76,11 +77,16 @@ impl Bench {
 
     /// Before set-up, on a disk that the test describes.
     async fn on(storage: StorageConfig) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let links = LinkConfig {
             bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             ..LinkConfig::default()
         };
+        Self::with(links, storage).await
+    }
+
+    /// The same with links that the test describes.
+    async fn with(links: LinkConfig, storage: StorageConfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let config = Config {
             data_dir: folder.path().join("node"),
             links,

@@ -20,8 +20,8 @@ use crate::{
     invites, lan, own_feed,
     records::{self, ContactState as Row},
     view::{
-        Behind, Contact, ContactPatch, ContactState, Invite, NewInvite, Page, PageQuery, Person,
-        Quota, Relation, SpaceKind, SpaceUsage,
+        Contact, ContactPatch, ContactState, Invite, NewInvite, Page, PageQuery, Person, Quota,
+        Relation, SpaceKind, SpaceUsage,
     },
 };
 
@@ -75,7 +75,7 @@ impl Node {
         id: &str,
         row: &records::Invite,
     ) -> Result<Invite> {
-        let internet = self.0.internet(snapshot)?;
+        let internet = self.0.in_use(snapshot)?.internet;
         Ok(Invite {
             id: id.to_owned(),
             link: invites::link(&self.0, id, row, internet),
@@ -156,7 +156,7 @@ impl Node {
         self.shown_contact(&snapshot, id, &row.1, &rows)
     }
 
-    fn shown_contact(
+    pub(crate) fn shown_contact(
         &self,
         snapshot: &store::Snapshot,
         id: IdentityId,
@@ -165,11 +165,7 @@ impl Node {
     ) -> Result<Contact> {
         let meetings = self.0.online_meetings(id);
         let newest = meetings.iter().max_by_key(|meeting| meeting.since);
-        let want = meetings
-            .iter()
-            .map(|meeting| meeting.want.load(std::sync::atomic::Ordering::Relaxed))
-            .max()
-            .unwrap_or(0);
+        let connected = newest.and_then(|meeting| meeting.connected(crate::clock::now()));
         let mut have = 0;
         for space in row
             .devices
@@ -203,17 +199,17 @@ impl Node {
                 Row::Ready => ContactState::Ready,
             },
             online: !meetings.is_empty(),
-            link: newest.map_or_else(|| records::last_link(row), |meeting| meeting.link_kind()),
-            rtt_us: newest
-                .and_then(|meeting| meeting.conn.rtt())
-                .and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
+            link: connected
+                .map_or_else(|| records::last_link(row), |connected| Some(connected.link)),
+            rtt_us: connected.map(|connected| connected.rtt_us),
+            connected,
             last_met_ms: if meetings.is_empty() {
                 row.last_met
             } else {
                 Some(crate::clock::now())
             },
             added_ms: row.added,
-            behind: Behind { have, want },
+            behind: self.behind(id, have),
             exchanged: self.0.exchanged_with(id),
             quota: {
                 let usage = snapshot.usage(id)?;
@@ -411,12 +407,21 @@ impl Node {
             });
         }
         let is_lan = |addr: &SocketAddr| address::kind(addr.ip()) == PathKind::Lan;
-        if addrs.iter().any(is_lan) && !self.0.lan_is_on(&snapshot)? {
+        if addrs.iter().any(is_lan) && !self.0.in_use(&snapshot)?.lan {
             return Err(Error::Conflict {
-                detail: "local networks are switched off: switch them on under Links".into(),
+                detail: "local networks aren't used now: see the page Links".into(),
             });
         }
         lan::told(&self.0, id, &records::endpoints(&row), &addrs);
+        // Who types an address wants to meet, also where the node wouldn't call by itself.
+        if let Some(supervisor) = self.0.supervisor(id) {
+            let inner = self.0.clone();
+            self.0.tasks.spawn(async move {
+                if let Err(error) = supervisor.call(&inner, id).await {
+                    inner.note_error(id, &error);
+                }
+            });
+        }
         self.contact(id)
     }
 

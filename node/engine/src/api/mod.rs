@@ -2,6 +2,8 @@
 //! durable. Reading calls are quick (they read what the page shows) and may be made from async code.
 
 pub(crate) mod contacts;
+mod links;
+mod meetings;
 mod nearby;
 mod reading;
 mod spaces;

@@ -13,18 +13,16 @@ use store::Store;
 
 use super::{DATABASE, Node};
 use crate::{
-    Config, Error, EventId, Internet, Result, Subscription, adding, clock,
+    Config, Error, EventId, Result, Subscription, adding, clock,
     error::invalid,
     event::EventKind,
     events::{About, Events},
     files::{self, Keys},
     inner::Inner,
     invites,
-    lan::Search,
-    nearby,
     records::{self, ContactState},
     spaces,
-    view::{Counts, LinkKind, LinkStatus, Status},
+    view::{Counts, Status},
 };
 
 /// How long the tasks may take to end; none waits for anything but the disk.
@@ -65,6 +63,7 @@ impl Node {
         inner.open_links(&seed).await?;
         inner.tasks.spawn(crate::disk::attend(inner.clone()));
         inner.tasks.spawn(crate::lan::attend(inner.clone()));
+        inner.tasks.spawn(crate::choices::attend(inner.clone()));
         let node = Self(inner);
         if node.is_set_up() {
             node.resume().await?;
@@ -246,159 +245,6 @@ impl Node {
     #[must_use]
     pub fn subscribe(&self, after: Option<EventId>) -> Subscription {
         self.0.events.subscribe(after)
-    }
-
-    /// The links and their state.
-    ///
-    /// # Errors
-    /// [`Error::Storage`].
-    pub fn links(&self) -> Result<Vec<LinkStatus>> {
-        let snapshot = self.0.store.read()?;
-        let internet = self.0.internet(&snapshot)?;
-        let addrs = self
-            .0
-            .links()
-            .map(|links| links.addrs())
-            .unwrap_or_default();
-        let reached = |kind: LinkKind| {
-            let meetings = self.0.meetings();
-            let contacts: std::collections::BTreeSet<_> = meetings
-                .values()
-                .filter(|meeting| meeting.link_kind() == Some(kind))
-                .map(|meeting| meeting.contact)
-                .collect();
-            contacts.len() as u64
-        };
-        let of_kind = |kind: links::PathKind| {
-            addrs
-                .iter()
-                .filter(|addr| links::address::kind(addr.ip()) == kind)
-                .copied()
-                .collect::<Vec<_>>()
-        };
-        let fixed = self.0.config.links.internet_fixed;
-        let status = |kind, on, state: &str, addrs, fixed_by_file| LinkStatus {
-            kind,
-            on,
-            state: state.into(),
-            addrs,
-            contacts: reached(kind),
-            fixed_by_file,
-        };
-        let lan = of_kind(links::PathKind::Lan);
-        let lan_on = self.0.lan_is_on(&snapshot)?;
-        let lan_state = match self.0.lan.search() {
-            _ if !lan_on => {
-                "off: nothing is announced, nobody is dialled or answered there".to_owned()
-            }
-            Search::Failing(error) => {
-                format!("{error}; contacts are dialled where they were met last")
-            }
-            _ if lan.is_empty() => "no address on a local network".to_owned(),
-            Search::Idle => "contacts are dialled where they were met last".to_owned(),
-            Search::Running(0) => "looking for contacts on this network".to_owned(),
-            Search::Running(1) => "one contact's device is on this network".to_owned(),
-            Search::Running(count) => {
-                format!("{count} devices of contacts are on this network")
-            }
-        };
-        Ok(vec![
-            status(
-                LinkKind::Loopback,
-                true,
-                "nodes on this machine",
-                of_kind(links::PathKind::Loopback),
-                true,
-            ),
-            status(
-                LinkKind::Lan,
-                lan_on,
-                &lan_state,
-                lan,
-                self.0.config.links.lan.is_some(),
-            ),
-            match internet {
-                Internet::Off => status(
-                    LinkKind::Internet,
-                    false,
-                    "off: nothing outside the local network is asked or told anything",
-                    Vec::new(),
-                    fixed,
-                ),
-                Internet::Direct | Internet::Relay => status(
-                    LinkKind::Internet,
-                    true,
-                    "direct connections",
-                    of_kind(links::PathKind::Internet),
-                    fixed,
-                ),
-            },
-            match internet {
-                Internet::Relay => status(
-                    LinkKind::Relay,
-                    true,
-                    "relays help where direct connections fail",
-                    Vec::new(),
-                    fixed,
-                ),
-                Internet::Off | Internet::Direct => {
-                    status(LinkKind::Relay, false, "off", Vec::new(), fixed)
-                }
-            },
-        ])
-    }
-
-    /// Switches the internet link and opens the endpoint anew.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] where the settings file fixes it, [`Error::Links`].
-    pub async fn set_internet(&self, internet: Internet) -> Result<()> {
-        if self.0.config.links.internet_fixed {
-            return Err(Error::Conflict {
-                detail: "the settings file sets [links] internet, which wins: change it there"
-                    .into(),
-            });
-        }
-        let before = self.0.internet(&self.0.store.read()?)?;
-        if before == internet {
-            return Ok(());
-        }
-        self.0
-            .store
-            .write(move |txn| records::set_internet(txn, internet))
-            .await?;
-        self.reopen_links().await
-    }
-
-    /// Switches local networks on or off and opens the endpoint anew.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] where the settings file fixes it, [`Error::Links`].
-    pub async fn set_lan(&self, on: bool) -> Result<()> {
-        if self.0.config.links.lan.is_some() {
-            return Err(Error::Conflict {
-                detail: "the settings file sets [links] lan, which wins: change it there".into(),
-            });
-        }
-        if self.0.lan_is_on(&self.0.store.read()?)? == on {
-            return Ok(());
-        }
-        self.0
-            .store
-            .write(move |txn| records::set_lan(txn, on))
-            .await?;
-        self.reopen_links().await
-    }
-
-    async fn reopen_links(&self) -> Result<()> {
-        nearby::close(&self.0);
-        let seed = files::endpoint_seed(self.0.data_dir()).map_err(|error| Error::Folder {
-            detail: error.to_string(),
-        })?;
-        self.0.open_links(&seed).await?;
-        invites::reopen(&self.0).await?;
-        self.0.events.emit(EventKind::Sync, About::default());
-        Ok(())
     }
 
     /// The folder that holds everything of this node.

@@ -13,6 +13,7 @@ mod faults;
 mod feeds;
 mod leave;
 mod limits;
+mod meetings;
 mod open;
 mod order;
 mod pages;

@@ -4,7 +4,7 @@ use engine::{Event, view};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Person;
+use super::{Behind, Contact, LinkUse, Meeting, Person};
 
 /// A kind of link.
 #[derive(Serialize, ToSchema)]
@@ -38,6 +38,10 @@ pub(crate) struct Link {
     pub(crate) kind: LinkKind,
     /// Whether it is switched on.
     pub(crate) on: bool,
+    /// When it is used.
+    pub(crate) when: LinkUse,
+    /// It is on and not used now, because the machine doesn't charge.
+    pub(crate) waits: bool,
     /// Its state in words.
     pub(crate) state: String,
     /// Addresses that it listens on.
@@ -46,6 +50,8 @@ pub(crate) struct Link {
     pub(crate) contacts: u64,
     /// The settings file fixes it, so it can't be changed here.
     pub(crate) fixed_by_file: bool,
+    /// The settings file fixes when it is used.
+    pub(crate) when_fixed_by_file: bool,
 }
 
 impl From<view::LinkStatus> for Link {
@@ -53,10 +59,13 @@ impl From<view::LinkStatus> for Link {
         Self {
             kind: link.kind.into(),
             on: link.on,
+            when: link.when.into(),
+            waits: link.waits,
             state: link.state,
             addrs: link.addrs.iter().map(ToString::to_string).collect(),
             contacts: link.contacts,
             fixed_by_file: link.fixed_by_file,
+            when_fixed_by_file: link.when_fixed_by_file,
         }
     }
 }
@@ -194,16 +203,28 @@ pub(crate) struct Status {
     pub(crate) counts: Counts,
     /// The disk.
     pub(crate) disk: Disk,
+    /// Contacts that are connected, at most 100.
+    pub(crate) online: Vec<Contact>,
+    /// The last five meetings that ended.
+    pub(crate) meetings: Vec<Meeting>,
+    /// How far catching up is: with the contact from whom it takes longest.
+    pub(crate) behind: Behind,
+    /// Whether the machine charges; null where it has no battery.
+    pub(crate) charging: Option<bool>,
 }
 
-impl From<view::Status> for Status {
-    fn from(status: view::Status) -> Self {
+impl Status {
+    pub(crate) fn of(status: view::Status, encounters: view::Encounters) -> Self {
         let counts = status.counts;
         Self {
             version: status.version,
             identity: status.identity.map(Person::from),
             device: status.device.map(|device| device.to_string()),
             disk: status.disk.into(),
+            online: encounters.online.into_iter().map(Contact::from).collect(),
+            meetings: encounters.meetings.into_iter().map(Meeting::from).collect(),
+            behind: encounters.behind.into(),
+            charging: encounters.charging,
             links: status.links.into_iter().map(Link::from).collect(),
             counts: Counts {
                 contacts: counts.contacts,

@@ -4,7 +4,7 @@ use engine::view;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::LinkKind;
+use super::{Behind, Connection, Exchanged, LinkKind};
 
 /// How sure we are that a contact's key is theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -142,28 +142,6 @@ pub(crate) enum ContactState {
     Ready,
 }
 
-/// Entries of the common spaces.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Behind {
-    /// Those that we have.
-    pub(crate) have: u64,
-    /// Those that they have and we lack.
-    pub(crate) want: u64,
-}
-
-/// What went to and fro since the program began.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Exchanged {
-    /// Entries received.
-    pub(crate) entries_in: u64,
-    /// Entries sent.
-    pub(crate) entries_out: u64,
-    /// Bytes received.
-    pub(crate) bytes_in: u64,
-    /// Bytes sent.
-    pub(crate) bytes_out: u64,
-}
-
 /// Bytes on the disk that came in through a contact's devices, whoever wrote them.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Quota {
@@ -210,13 +188,15 @@ pub(crate) struct Contact {
     pub(crate) link: Option<LinkKind>,
     /// Round trip in microseconds, when online.
     pub(crate) rtt_us: Option<u64>,
+    /// The connection, when online.
+    pub(crate) connection: Option<Connection>,
     /// The last meeting.
     pub(crate) last_met_ms: Option<u64>,
     /// When they were added.
     pub(crate) added_ms: u64,
     /// How far behind them we are.
     pub(crate) behind: Behind,
-    /// What went to and fro.
+    /// What went to and fro since the program began.
     pub(crate) exchanged: Exchanged,
     /// What came in through them, and how much may.
     pub(crate) quota: Quota,
@@ -228,7 +208,6 @@ pub(crate) struct Contact {
 
 impl From<view::Contact> for Contact {
     fn from(contact: view::Contact) -> Self {
-        let exchanged = contact.exchanged;
         Self {
             id: contact.id.to_string(),
             name: contact.name,
@@ -242,18 +221,11 @@ impl From<view::Contact> for Contact {
             online: contact.online,
             link: contact.link.map(LinkKind::from),
             rtt_us: contact.rtt_us,
+            connection: contact.connected.map(Connection::from),
             last_met_ms: contact.last_met_ms.map(|time| time.0),
             added_ms: contact.added_ms.0,
-            behind: Behind {
-                have: contact.behind.have,
-                want: contact.behind.want,
-            },
-            exchanged: Exchanged {
-                entries_in: exchanged.entries_in,
-                entries_out: exchanged.entries_out,
-                bytes_in: exchanged.bytes_in,
-                bytes_out: exchanged.bytes_out,
-            },
+            behind: contact.behind.into(),
+            exchanged: contact.exchanged.into(),
             quota: Quota::of(contact.quota),
             same_name: contact.same_name,
             last_error: contact.last_error,
