@@ -148,6 +148,10 @@ async fn a_contacts_page_tells_of_this_meeting_and_those_before() {
         page.contains("Nobody answered") && page.contains("Last attempt:"),
         "{page}"
     );
+    let nowhere = [("address", "the kitchen")];
+    let answer = browser.submit(&format!("{at}/addresses"), &nowhere).await;
+    assert_eq!(answer.status, 422);
+    assert!(answer.body.contains("the kitchen"), "{}", answer.body);
     for path in ["/links", "/meetings", &format!("{at}/meetings")] {
         assert!(browser.page(path).await.contains("ended by them"), "{path}");
     }
