@@ -154,7 +154,7 @@ pub(crate) async fn open(inner: &Arc<Inner>, seconds: Option<u64>) -> Result<()>
     if inner.nearby.opening().is_some() {
         return Ok(());
     }
-    if !inner.lan_is_on(&inner.store.read()?)? {
+    if !inner.in_use(&inner.store.read()?)?.lan {
         return Err(Error::Conflict {
             detail:
                 "local networks are switched off: switch them on at Links to meet people nearby"
