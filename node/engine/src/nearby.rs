@@ -9,7 +9,8 @@
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,11 +22,11 @@ use links::{
 use proto::{
     EndpointId, IdentityId, Millis,
     keys::EndpointKey,
-    limits::CONTACTS_MAX,
+    limits::{ADDRS_MAX, CONTACTS_MAX},
     nearby::{Announced, Compared, Line, Met, Own, Reject, SALT_BYTES, Session, Step},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -103,6 +104,24 @@ struct Tries {
     begun: usize,
     live: bool,
     dialled: bool,
+    /// Where the device was seen; each address family tells of its own.
+    addrs: BTreeSet<SocketAddr>,
+    /// There is one more address.
+    news: Arc<Notify>,
+}
+
+impl Tries {
+    /// A link-local address names its interface, which the transport loses: it is the last resort.
+    fn targets(&self) -> Vec<SocketAddr> {
+        let is_last = |addr: &&SocketAddr| matches!(addr, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
+        let better = self.addrs.iter().filter(|addr| !is_last(addr));
+        let better: Vec<_> = better.copied().collect();
+        if better.is_empty() {
+            self.addrs.iter().copied().collect()
+        } else {
+            better
+        }
+    }
 }
 
 struct Person {
@@ -408,35 +427,59 @@ fn saw(inner: &Arc<Inner>, opening: &Arc<Opening>, seen: Seen) {
             return;
         }
         let tries = tally.of.entry(seen.endpoint).or_default();
+        let known = tries.addrs.len();
+        let room = ADDRS_MAX.saturating_sub(known);
+        tries.addrs.extend(seen.addrs.into_iter().take(room));
         if std::mem::replace(&mut tries.dialled, true) {
+            if tries.addrs.len() > known {
+                tries.news.notify_one();
+            }
             return;
         }
     }
     let (inner, opening) = (inner.clone(), opening.clone());
-    inner.clone().tasks.spawn(async move {
-        for _ in 0..SESSIONS_PER_REMOTE_MAX {
-            let dial = lock(&opening.endpoint)
-                .as_ref()
-                .map(|endpoint| endpoint.dial(seen.endpoint, seen.addrs.clone()));
-            let Some(dial) = dial else { return };
-            let dialled = tokio::select! {
-                () = opening.stop.cancelled() => return,
-                dialled = dial => dialled,
+    inner
+        .clone()
+        .tasks
+        .spawn(async move { reach(inner, opening, seen.endpoint).await });
+}
+
+/// Dials a device until it answers or was tried often enough.
+async fn reach(inner: Arc<Inner>, opening: Arc<Opening>, remote: EndpointId) {
+    let mut tried = 0;
+    while tried < SESSIONS_PER_REMOTE_MAX {
+        let (addrs, news) = {
+            let tally = lock(&opening.tally);
+            let Some(tries) = tally.of.get(&remote) else {
+                return;
             };
-            match dialled {
-                Ok(conn) => {
-                    if converse(&inner, &opening, conn).await {
-                        return;
-                    }
+            (tries.targets(), tries.news.clone())
+        };
+        let dial = lock(&opening.endpoint)
+            .as_ref()
+            .map(|endpoint| endpoint.dial(remote, addrs));
+        let Some(dial) = dial else { return };
+        let dialled = tokio::select! {
+            () = opening.stop.cancelled() => return,
+            dialled = dial => dialled,
+            // Nobody waits until an address is given up while there is another.
+            () = news.notified() => continue,
+        };
+        tried += 1;
+        match dialled {
+            Ok(conn) => {
+                if converse(&inner, &opening, conn).await {
+                    return;
                 }
-                Err(error) => tracing::debug!(%error, "somebody nearby wasn't reached"),
             }
-            tokio::select! {
-                () = opening.stop.cancelled() => return,
-                () = sleep(DIAL_AGAIN) => {}
-            }
+            Err(error) => tracing::debug!(%error, "somebody nearby wasn't reached"),
         }
-    });
+        tokio::select! {
+            () = opening.stop.cancelled() => return,
+            () = news.notified() => {}
+            () = sleep(DIAL_AGAIN) => {}
+        }
+    }
 }
 
 /// Somebody dialled the temporary endpoint.

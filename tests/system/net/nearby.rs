@@ -122,7 +122,11 @@ fn two_people_nearby_add_each_other_and_show_the_network_nothing_that_lasts() {
 fn a_third_is_listed_apart_and_of_two_with_one_name_the_words_tell() {
     let Some(net) = Net::start(&[]) else { return };
     let home = net.switch();
-    let hosts = [1, 2, 3].map(|n| net.host(&home, &[&format!("10.1.0.{n}/24")]));
+    // As hosts mostly are: each family announces for itself, and by one of them no connection comes.
+    let hosts = [1, 2, 3].map(|n| {
+        let addrs = [format!("10.1.0.{n}/24"), format!("fe80::{n}/64")];
+        net.host(&home, &addrs.each_ref().map(String::as_str))
+    });
     let ana = hosts[0].node("Ana");
     let (ben, other) = (hosts[1].node("Ben"), hosts[2].node("Ben"));
     for (n, node) in [&ana, &ben, &other].into_iter().enumerate() {

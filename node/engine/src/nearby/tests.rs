@@ -298,6 +298,29 @@ async fn a_device_gets_few_tries_and_all_together_get_so_many() {
     assert!(!opening.begin(EndpointId([0; 32])));
 }
 
+/// A device that was first seen at a link-local address was dialled there and nowhere else.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_seen_at_a_second_address_is_dialled_there() {
+    let (ana, ben) = (bench("Ana").await, bench("Ben").await);
+    ana.open_nearby(None).await.unwrap();
+    ben.open_nearby(None).await.unwrap();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for (from, to) in [(&ana, &ben), (&ben, &ana)] {
+        let opening = from.0.nearby.opening().unwrap();
+        let nowhere = Seen {
+            endpoint: seen(to).endpoint,
+            addrs: vec![silent.local_addr().unwrap()],
+        };
+        saw(&from.0, &opening, nowhere);
+    }
+    // The first dial is out.
+    let mut first = [0; 1];
+    silent.peek(&mut first).unwrap();
+    see(&ana, &ben);
+    let (at_ana, at_ben) = (named(&ana, "Ben").await, named(&ben, "Ana").await);
+    assert_eq!(at_ana.words, at_ben.words);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_needs_local_networks_and_a_fitting_time() {
     let ana = bench("Ana").await;
