@@ -144,12 +144,14 @@ async fn a_peer_that_died_without_a_word_is_found_again() {
     let start = Instant::now();
     let (runtime, b) = apart(config(2), a.id());
     let (links, addrs, id) = (b.links.clone(), a.links.addrs(), a.id());
-    runtime
+    // Held until it has arrived: one that ends sooner may never be handed on.
+    let dialled = runtime
         .spawn(async move { links.dial(id, &addrs, None, Protocol::Sync).await })
         .await
         .unwrap()
         .unwrap();
     within("its own dial", a.arrivals.recv()).await.unwrap();
+    drop(dialled);
     eprintln!("it dials from another port: {:?}", start.elapsed());
     let start = Instant::now();
     kept.push(a.dial(&b, Protocol::Sync).await);
