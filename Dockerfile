@@ -3,8 +3,8 @@
 #     docker run --name waymeet --network host -v waymeet:/data waymeet
 #     docker exec waymeet waymeet open
 #
-# The dashboard listens on 127.0.0.1 only, and so it stays in this version: inside a network of the
-# container's own nobody could reach it, and publishing port 7340 would not help. With
+# The dashboard listens on 127.0.0.1, and on the local network once `waymeet password` and
+# `waymeet dashboard --lan on` say so. Inside a network of the container's own nobody could reach it. With
 # `--network host` it is at http://127.0.0.1:7340 of the machine that runs the container, and contacts
 # on the local network can reach the node. `open` prints a link that signs a browser in, once.
 

@@ -1,10 +1,10 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::address;
+use crate::address::{self, Listen};
 
 /// Forums, blogs and private messages among contacts, kept on each person's own node.
 ///
@@ -20,9 +20,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", env = "WAYMEET_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Address of the dashboard; it wins over the settings file [default: 127.0.0.1:7340]
+    /// Address of the dashboard; it wins over the settings file. One that isn't loopback needs a
+    /// password [default: 127.0.0.1:7340]
     #[arg(long, value_name = "ADDR:PORT", value_parser = address::parse)]
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Listen>,
 
     /// Don't open the browser
     #[arg(long, global = true)]
@@ -62,7 +63,27 @@ pub(crate) enum Command {
         name: String,
     },
     /// Open the dashboard: makes a link that signs in once
-    Open,
+    Open {
+        /// For a phone or another computer on the network: prints a QR code
+        #[arg(long)]
+        lan: bool,
+        /// By which of the dashboard's addresses there, as `waymeet dashboard` lists them
+        #[arg(long, value_name = "URL", requires = "lan")]
+        at: Option<String>,
+    },
+    /// Set the password that the dashboard asks for on the network
+    Password {
+        /// Read it from standard input instead of asking for it twice
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Show the dashboard on the local network, or take it off
+    Dashboard(Dashboard),
+    /// The browsers that are signed in to the dashboard
+    Sessions {
+        #[command(subcommand)]
+        action: Option<Sessions>,
+    },
     /// Say who this node is, how it is reached, who is here, and how much it holds and lacks
     Status {
         /// Go on until nothing is missing, a line a second
@@ -121,6 +142,39 @@ pub(crate) enum Command {
         #[command(flatten)]
         page: Paging,
     },
+}
+
+/// Without a switch it only says how things are.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Dashboard {
+    /// Whether it is on the local network
+    #[arg(long, value_name = "on|off", value_parser = on_or_off)]
+    pub(crate) lan: Option<bool>,
+    /// Whether it is encrypted there
+    #[arg(long, value_name = "on|off", value_parser = on_or_off)]
+    pub(crate) tls: Option<bool>,
+    /// Whether it answers to `waymeet.local` there
+    #[arg(long, value_name = "on|off", value_parser = on_or_off)]
+    pub(crate) local_name: Option<bool>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sessions {
+    /// List them (what happens without an action)
+    List,
+    /// Sign one out
+    End {
+        /// Its id, as `waymeet sessions` shows it
+        id: String,
+    },
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected on or off".to_owned()),
+    }
 }
 
 /// Which part of a list.

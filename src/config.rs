@@ -7,7 +7,7 @@ use std::{
     io::{self, Read as _},
     net::SocketAddr,
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
@@ -17,7 +17,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::address;
+use crate::address::{self, Listen};
 
 /// Bytes of a settings file: far more than all keys with comments need.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -50,7 +50,14 @@ const STORAGE: &[&str] = &["free_min_mib"];
 const FREE_MIN_MIB_MAX: u64 = 1024 * 1024;
 
 /// The keys that `[dashboard]` may have.
-const DASHBOARD: &[&str] = &["listen", "hosts"];
+const DASHBOARD: &[&str] = &[
+    "listen",
+    "hosts",
+    "password_file",
+    "tls",
+    "local_name",
+    "lan_api",
+];
 
 /// What a settings file says; `None` where it is silent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,8 +69,12 @@ pub(crate) struct Settings {
     pub(crate) relays: Vec<String>,
     pub(crate) bind: Option<Vec<SocketAddr>>,
     pub(crate) free_min_bytes: Option<u64>,
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Listen>,
     pub(crate) hosts: Vec<String>,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) tls: Option<bool>,
+    pub(crate) local_name: Option<bool>,
+    pub(crate) lan_api: Option<bool>,
 }
 
 /// Reads the file that was asked for, or else the one in the folder, which may be missing.
@@ -215,12 +226,14 @@ impl Reader<'_> {
                     .and_then(|text| self.checked("dashboard.listen", value, address::parse(text)));
             }
             "hosts" => to.hosts = self.list("hosts", value, HOSTS_MAX, host),
-            "password_file" => self.problem(
-                key.span(),
-                "dashboard.password_file: this version shows its dashboard to this machine only \
-                 and needs no password: take the line out"
-                    .to_owned(),
-            ),
+            "password_file" => {
+                to.password_file = self
+                    .string("dashboard.password_file", value)
+                    .and_then(|text| self.checked("dashboard.password_file", value, path(text)));
+            }
+            "tls" => to.tls = self.switch("dashboard.tls", value),
+            "local_name" => to.local_name = self.switch("dashboard.local_name", value),
+            "lan_api" => to.lan_api = self.switch("dashboard.lan_api", value),
             other => self.problem(key.span(), unknown(other, "dashboard", DASHBOARD)),
         }
     }
@@ -403,6 +416,18 @@ fn relay(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(wrong())
+    }
+}
+
+/// The path of a file. Where the program is started from says nothing about where the file lies.
+fn path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(format!(
+            "expected a whole path such as \"/etc/waymeet/password\", found {text:?}"
+        ))
     }
 }
 

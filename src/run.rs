@@ -1,17 +1,20 @@
 //! `waymeet` without a command: the node, until a signal ends it.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use engine::{FREE_MIN_BYTES, LinkConfig, StorageConfig};
 use serde_json::json;
 use tokio::runtime::Runtime;
+use web::LanConfig;
 
 use crate::{
-    address, browser,
+    address::{self, Listen},
+    browser,
     config::{self, Settings},
     folder::Folder,
     output::Output,
+    password,
     running::{Running, Start},
     signals::Signals,
 };
@@ -23,14 +26,14 @@ const LEFTOVERS_WITHIN: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) config: Option<PathBuf>,
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Listen>,
     pub(crate) open_browser: bool,
 }
 
 /// Runs the node of a folder until it is told to end.
 pub(crate) fn run(folder: &Folder, options: &Options, output: &Output) -> anyhow::Result<()> {
     let settings = config::load(options.config.as_deref(), &folder.settings_file())?;
-    let start = start(settings, options.listen);
+    let start = start(settings, options.listen)?;
     with_runtime(async {
         let mut signals = Signals::new().context("cannot take over the signals")?;
         let mut running = tokio::select! {
@@ -63,9 +66,11 @@ pub(crate) fn with_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> 
     result
 }
 
-fn start(settings: Settings, listen: Option<SocketAddr>) -> Start {
+fn start(settings: Settings, listen: Option<Listen>) -> anyhow::Result<Start> {
     let usual = LinkConfig::default();
-    Start {
+    let listen = listen.or(settings.listen).unwrap_or(address::DEFAULT);
+    let password = settings.password_file.as_deref().map(password::from_file);
+    Ok(Start {
         links: LinkConfig {
             internet: settings.internet.unwrap_or(usual.internet),
             internet_fixed: settings.internet.is_some(),
@@ -80,9 +85,16 @@ fn start(settings: Settings, listen: Option<SocketAddr>) -> Start {
             free_min_bytes: settings.free_min_bytes.unwrap_or(FREE_MIN_BYTES),
             free: None,
         },
-        listen: listen.or(settings.listen).unwrap_or(address::DEFAULT),
+        listen: listen.loopback,
         hosts: settings.hosts,
-    }
+        lan: LanConfig {
+            at: listen.lan,
+            tls: settings.tls,
+            local_name: settings.local_name,
+            api: settings.lan_api.unwrap_or(false),
+            password: password.transpose()?,
+        },
+    })
 }
 
 fn announce(running: &Running, options: &Options, output: &Output) -> anyhow::Result<()> {

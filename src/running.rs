@@ -5,11 +5,11 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Context as _;
 use engine::{Config, LinkConfig, Node, StorageConfig};
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
-use web::{Web, WebConfig};
+use web::{LanConfig, Web, WebConfig};
 
 use crate::{
     folder::{Folder, Lock},
-    listen,
+    lan, listen, password,
 };
 
 /// Everything ends within this, open pages and meetings included. A service manager is promised
@@ -17,12 +17,13 @@ use crate::{
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// How to start a node with its dashboard.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Start {
     pub(crate) links: LinkConfig,
     pub(crate) storage: StorageConfig,
     pub(crate) listen: SocketAddr,
     pub(crate) hosts: Vec<String>,
+    pub(crate) lan: LanConfig,
 }
 
 /// A node that runs and shows its dashboard.
@@ -42,6 +43,7 @@ impl Running {
     pub(crate) async fn start(folder: &Folder, start: Start) -> anyhow::Result<Self> {
         folder.make()?;
         let lock = folder.lock()?;
+        password::required(folder, &start.lan)?;
         // A killed node leaves its address behind; nobody shall read it for ours.
         folder.remove_url().with_context(|| {
             format!(
@@ -58,7 +60,15 @@ impl Running {
             storage: start.storage,
         })
         .await?;
-        match Self::serve(&node, folder, start.listen, start.hosts, api_token).await {
+        match Self::serve(
+            &node,
+            folder,
+            start.listen,
+            (start.hosts, start.lan),
+            api_token,
+        )
+        .await
+        {
             Ok((web, url, ask_to_stop, serving)) => Ok(Self {
                 node,
                 web,
@@ -79,7 +89,7 @@ impl Running {
         node: &Node,
         folder: &Folder,
         addr: SocketAddr,
-        hosts: Vec<String>,
+        (hosts, lan): (Vec<String>, LanConfig),
         api_token: String,
     ) -> anyhow::Result<Served> {
         let listener = listen::bind(addr).await?;
@@ -89,17 +99,28 @@ impl Running {
             api_token,
             hosts,
             port: addr.port(),
+            lan,
         };
-        let web = Web::new(node.clone(), config);
+        let web = Web::new(node.clone(), config).with_context(|| {
+            format!(
+                "cannot read the password kept in {}",
+                folder.path().display()
+            )
+        })?;
         let (ask_to_stop, asked) = oneshot::channel();
         let server = web.clone();
         let serving = tokio::spawn(async move {
-            server
+            // On the network it ends at once, and it takes what is open there with it.
+            let network = tokio::spawn(lan::attend(server.clone(), addr.port()));
+            let served = server
                 .serve(listener, async {
                     // A dropped sender asks as well.
                     drop(asked.await);
+                    network.abort();
                 })
-                .await
+                .await;
+            network.abort();
+            served
         });
         folder.write_url(&url).with_context(|| {
             format!(

@@ -3,6 +3,7 @@
 
 mod blog;
 mod contacts;
+mod dashboard;
 mod doctor;
 mod forums;
 mod invites;
@@ -22,6 +23,7 @@ use crate::{
     client::{self, Client, escape, items, str_of},
     folder::Folder,
     output::{Output, plain},
+    password,
 };
 
 /// Bytes of a text on standard input: over what the node takes, so that it says how much that is.
@@ -44,15 +46,23 @@ pub(crate) fn run(
     if matches!(command, Command::Doctor) {
         return doctor::run(folder, output);
     }
+    if let Command::Password { stdin } = command {
+        return password::set(folder, stdin, output);
+    }
     let cx = Context {
         client: Client::connect(folder)?,
         output,
         open_browser,
     };
     match command {
-        Command::Demo | Command::Doctor => bail!("this needs no running node"),
+        Command::Demo | Command::Doctor | Command::Password { .. } => {
+            bail!("this needs no running node")
+        }
         Command::Setup { name } => node::set_up(&cx, &name),
-        Command::Open => node::open(&cx),
+        Command::Open { lan: false, .. } => dashboard::open(&cx),
+        Command::Open { lan: true, at } => dashboard::open_lan(&cx, at.as_deref()),
+        Command::Dashboard(change) => dashboard::dashboard(&cx, &change),
+        Command::Sessions { action } => dashboard::sessions(&cx, action),
         Command::Status { watch } => links::status(&cx, watch),
         Command::Links(change) => links::run(&cx, &change),
         Command::Meetings {

@@ -1,13 +1,11 @@
-//! Set-up, the dashboard's link, and the search.
+//! Set-up, and the search.
 
 use serde_json::json;
 
 use super::{Context, person};
 use crate::{
     args::Paging,
-    browser,
     client::{escape, str_of},
-    output::plain,
 };
 
 pub(super) fn set_up(cx: &Context<'_>, name: &str) -> anyhow::Result<()> {
@@ -16,19 +14,6 @@ pub(super) fn set_up(cx: &Context<'_>, name: &str) -> anyhow::Result<()> {
         format!(
             "this node is {} now; `waymeet invite` makes a link for your first contact",
             person(status, "identity")
-        )
-    })
-}
-
-pub(super) fn open(cx: &Context<'_>) -> anyhow::Result<()> {
-    let answer = cx.client.post("/sign-in-links", &json!({}))?;
-    if cx.open_browser && !cx.output.is_json() && browser::wanted() {
-        browser::open(str_of(&answer, "link"));
-    }
-    cx.done(&answer, |answer| {
-        format!(
-            "this link signs you in, once: {}",
-            plain(str_of(answer, "link"))
         )
     })
 }

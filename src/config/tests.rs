@@ -23,6 +23,10 @@ bind = ["127.0.0.1:0", "[::1]:7341"]
 [dashboard]
 listen = "127.0.0.1:0"
 hosts = ["camp-pi.local", "Box:8443"]
+password_file = "/etc/waymeet/password"
+tls = true
+local_name = false
+lan_api = true
 "#;
     let settings = parse(text).unwrap();
     assert_eq!(settings.internet, Some(Internet::Relay));
@@ -33,7 +37,15 @@ hosts = ["camp-pi.local", "Box:8443"]
     );
     assert_eq!(settings.relays.len(), 2);
     assert_eq!(settings.bind.unwrap().len(), 2);
-    assert_eq!(settings.listen.unwrap().port(), 0);
+    assert_eq!(settings.listen.unwrap().loopback.port(), 0);
+    assert_eq!(
+        settings.password_file,
+        Some(PathBuf::from("/etc/waymeet/password"))
+    );
+    assert_eq!(
+        (settings.tls, settings.local_name, settings.lan_api),
+        (Some(true), Some(false), Some(true))
+    );
     assert_eq!(settings.hosts, ["camp-pi.local", "box:8443"]);
 }
 
@@ -93,9 +105,9 @@ const WRONG: &[(&str, usize, &[&str])] = &[
         &["dashboard.listen", "quotes"],
     ),
     (
-        "[dashboard]\nlisten = \"0.0.0.0:7340\"",
+        "[dashboard]\nlisten = \"224.0.0.1:7340\"",
         2,
-        &["loopback", "0.0.0.0:7340"],
+        &["0.0.0.0", "224.0.0.1"],
     ),
     ("[dashboard]\nlisten = \"7340\"", 2, &["127.0.0.1:7340"]),
     ("[dashboard]\nhosts = \"pi\"", 2, &["hosts", "list"]),
@@ -107,9 +119,24 @@ const WRONG: &[(&str, usize, &[&str])] = &[
     ("[dashboard]\nhosts = [\"pi:http\"]", 2, &["host name"]),
     ("[dashboard]\nhosts = [\"\"]", 2, &["host name"]),
     (
-        "[dashboard]\npassword_file = \"/x\"",
+        "[dashboard]\npassword_file = \"secret\"",
         2,
-        &["password_file", "take the line out"],
+        &["password_file", "whole path"],
+    ),
+    (
+        "[dashboard]\ntls = \"yes\"",
+        2,
+        &["dashboard.tls", "true or false"],
+    ),
+    (
+        "[dashboard]\nlocal_name = \"pi\"",
+        2,
+        &["dashboard.local_name", "true or false"],
+    ),
+    (
+        "[dashboard]\nlan_api = 1",
+        2,
+        &["dashboard.lan_api", "true or false"],
     ),
 ];
 

@@ -13,6 +13,7 @@ use engine::{
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::try_join;
+use web::LanConfig;
 
 use crate::{
     folder::Folder,
@@ -87,6 +88,7 @@ impl Person {
                 storage: StorageConfig::default(),
                 listen: loopback,
                 hosts: Vec::new(),
+                lan: LanConfig::default(),
             },
         )
         .await?;

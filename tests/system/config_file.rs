@@ -65,9 +65,9 @@ fn each_key_that_is_wrong_is_named_with_file_line_and_remedy() {
             ],
         ),
         (
-            "[dashboard]\nlisten = \"0.0.0.0:7340\"\n",
+            "[dashboard]\nlisten = \"[fe80::1]:7340\"\n",
             2,
-            &["listen", "loopback"],
+            &["listen", "link-local"],
         ),
         ("[dashboard]\nlisten = 7340\n", 2, &["listen", "quotes"]),
         (
@@ -78,7 +78,7 @@ fn each_key_that_is_wrong_is_named_with_file_line_and_remedy() {
         (
             "[dashboard]\npassword_file = \"p\"\n",
             2,
-            &["password_file"],
+            &["password_file", "whole path"],
         ),
         (
             "[dashboard]\ncolour = \"red\"\n",
@@ -163,7 +163,7 @@ fn settings_that_fit_are_taken() {
 #[test]
 fn what_the_command_line_gets_wrong_is_usage() {
     for args in [
-        &["--listen", "0.0.0.0:7340"][..],
+        &["--listen", "[fe80::1]:7340"][..],
         &["--listen", "7340"],
         &["--listen", "example.org:80"],
         &["--listen", "127.0.0.1:0", "status"],
@@ -187,11 +187,71 @@ fn what_the_command_line_gets_wrong_is_usage() {
             "{args:?}"
         );
     }
-    let refusal = program()
-        .args(["--listen", "192.168.1.4:80"])
-        .output()
-        .unwrap();
-    assert!(text(&refusal).contains("loopback"), "{}", text(&refusal));
+}
+
+#[test]
+fn on_the_network_only_with_a_password() {
+    let node = Node::prepared();
+    let refused = |extra: &str| {
+        let settings = format!("{LOOPBACK_LINKS}{extra}");
+        fs::write(node.settings_file(), settings).unwrap();
+        let output = program()
+            .arg("--data-dir")
+            .arg(node.data_dir())
+            .arg("--config")
+            .arg(node.settings_file())
+            .args(["--listen", "0.0.0.0:0"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{extra}");
+        text(&output)
+    };
+    let said = refused("");
+    assert!(said.contains("waymeet password"), "{said}");
+    let said = refused("[dashboard]\npassword_file = \"/nonexistent/password\"\n");
+    assert!(said.contains("/nonexistent/password"), "{said}");
+    let file = node.settings_file().with_file_name("password");
+    fs::write(&file, "short\n").unwrap();
+    let setting = format!("[dashboard]\npassword_file = {file:?}\n");
+    let said = refused(&setting);
+    assert!(said.contains("at least 8"), "{said}");
+    assert!(!said.contains("short"), "{said}");
+}
+
+#[test]
+fn a_password_is_set_for_the_next_start_and_for_a_running_node() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut node = Node::prepared();
+    let file = node.data_dir().join("dashboard-password");
+    let set = |node: &Node, password: &str| {
+        let output = node.cli_with_input(&["password", "--stdin"], password);
+        assert!(output.stdout.is_empty() != output.status.success());
+        (output.status.success(), text(&output))
+    };
+    let (taken, said) = set(&node, "seven77\n");
+    assert!(!taken && said.contains("at least 8"), "{said}");
+    assert!(!file.exists());
+    assert!(set(&node, "correct horse\n").0);
+    let first = fs::read_to_string(&file).unwrap();
+    assert!(first.starts_with("$argon2id$"), "{first}");
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    node.start();
+    node.post("/setup", &json!({ "name": "Ana" }));
+    assert!(set(&node, "another horse").0);
+    assert_ne!(fs::read_to_string(&file).unwrap(), first);
+    let (taken, said) = set(&node, "");
+    assert!(!taken && said.contains("at least 8"), "{said}");
+    assert!(!node.log().contains("horse"));
+    let shown = node.cli_json(&["dashboard", "--lan", "on"]);
+    assert_eq!(shown["lan"]["on"], true);
+    assert_eq!(shown["password"]["on"], true);
+    let sessions = node.cli_json(&["sessions"]);
+    assert_eq!(sessions["items"], json!([]));
+    let unsure = node.cli(&["dashboard", "--lan", "perhaps"]);
+    assert_eq!(unsure.status.code(), Some(2));
 }
 
 #[test]
@@ -199,8 +259,20 @@ fn help_and_version_need_nothing() {
     let help = program().arg("--help").output().unwrap();
     assert!(help.status.success());
     for word in [
-        "demo", "setup", "open", "invite", "join", "contacts", "forums", "blog", "messages",
-        "status", "search",
+        "demo",
+        "setup",
+        "open",
+        "password",
+        "dashboard",
+        "sessions",
+        "invite",
+        "join",
+        "contacts",
+        "forums",
+        "blog",
+        "messages",
+        "status",
+        "search",
     ] {
         assert!(text(&help).contains(word), "{word}");
     }

@@ -220,6 +220,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/ROADMAP.md",
     "docs/TESTING.md",
     "docs/THREATS.md",
+    "docs/campsite.md",
 ];
 
 #[test]

@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 
-use crate::{api, hosts::Hosts, markdown, pages::form::Fields};
+use crate::{api, hosts::Hosts, markdown, pages::form::Fields, visit::Visit};
 
 /// A stranger's Markdown as HTML.
 #[must_use]
@@ -53,11 +53,11 @@ pub fn page(uri: &str) -> Option<usize> {
 pub fn host(port: u16, extra: &[String], host: &[u8], uri: &str) -> Option<String> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_bytes(host).ok()?);
-    Hosts::new(port, extra).check(&headers, &uri.parse().ok()?)
+    Hosts::new(port, extra).check(&headers, &uri.parse().ok()?, Visit::here(), None)
 }
 
 /// Whether an `Origin` is the page that the host serves.
 #[must_use]
 pub fn is_same_origin(origin: &str, host: &str) -> bool {
-    Hosts::is_same_origin(origin, host)
+    Visit::here().is_own_origin(origin, host)
 }

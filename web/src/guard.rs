@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, get},
@@ -18,6 +18,7 @@ use crate::{
     hosts::Hosts,
     limits::{CHECK_UP_TIME_MAX, REQUEST_TIME_MAX},
     pages,
+    visit::{Door, Visit},
 };
 
 /// Everything from here, nothing from elsewhere, nothing inline.
@@ -50,13 +51,21 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     } else {
         REQUEST_TIME_MAX
     };
-    let host = app.hosts.check(request.headers(), request.uri());
-    let mut response = if host.is_some() {
-        tokio::time::timeout(within, next.run(request))
-            .await
-            .unwrap_or_else(|_| timeout().into_response())
-    } else {
-        foreign_host(&app).into_response()
+    let visit = request.extensions().get::<Visit>().copied();
+    let host = visit.and_then(|visit| {
+        let (headers, uri) = (request.headers(), request.uri());
+        app.hosts
+            .check(headers, uri, visit, app.lan.name().as_deref())
+    });
+    let mut response = match (visit, &host) {
+        (None, _) => Fault::internal().into_response(),
+        (Some(visit), None) => foreign_host(&app, visit).into_response(),
+        (Some(visit), Some(host)) => match from_the_network(&app, visit, host, &request) {
+            Some(answer) => answer,
+            None => tokio::time::timeout(within, next.run(request))
+                .await
+                .unwrap_or_else(|_| timeout().into_response()),
+        },
     };
     if !for_tool && let Some(fault) = response.extensions_mut().remove::<Fault>() {
         response = pages::bare_error(&fault);
@@ -77,8 +86,42 @@ fn is_for_tool(uri: &Uri) -> bool {
     uri.path().starts_with("/api/")
 }
 
-fn foreign_host(app: &App) -> Fault {
-    let names = app.hosts.names().join(", ");
+/// What is answered at once to a request from the network: where nothing else stands in the way, a page
+/// of ours posts by the scheme by which it came, and the API is for this machine.
+fn from_the_network(app: &App, visit: Visit, host: &str, request: &Request) -> Option<Response> {
+    if let Door::Unencrypted { .. } = visit.door {
+        // The name is ours, so this leads nowhere else.
+        let location = HeaderValue::from_str(&format!("https://{host}/"));
+        let location = location.unwrap_or(HeaderValue::from_static("/"));
+        let moved = (StatusCode::SEE_OTHER, [(header::LOCATION, location)]);
+        return Some(moved.into_response());
+    }
+    if visit.is_here() {
+        return None;
+    }
+    if is_for_tool(request.uri()) && !app.lan.has_api() {
+        let fault = Fault::new(
+            FaultKind::NotAllowed,
+            "the API answers on the machine itself only; `lan_api = true` in the [dashboard] section \
+             of waymeet.toml opens it to the network",
+        );
+        return Some(fault.into_response());
+    }
+    let origin = request.headers().get(header::ORIGIN)?;
+    let is_ours = origin
+        .to_str()
+        .is_ok_and(|origin| visit.is_own_origin(origin, host));
+    (!is_ours).then(|| {
+        Fault::new(
+            FaultKind::ForeignOrigin,
+            "expected a request from this node's own pages, found one from another site",
+        )
+        .into_response()
+    })
+}
+
+fn foreign_host(app: &App, visit: Visit) -> Fault {
+    let names = app.hosts.names(visit).join(", ");
     Fault::new(
         FaultKind::ForeignHost,
         format!(

@@ -1,9 +1,14 @@
 //! The names under which this node may be called. Stops DNS rebinding: a page from elsewhere can
 //! point its own name at this machine, but can't make a browser send one of these.
 //!
-//! Pure: knows names and headers, answers yes or no.
+//! On the network the one address that was called is ours, as a number, and the name that is
+//! announced there. Pure: knows names and headers, answers yes or no.
+
+use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Uri, header};
+
+use crate::visit::{Door, Place, Visit};
 
 /// Names that always mean this machine.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -27,8 +32,15 @@ impl Hosts {
         Self { port, extra }
     }
 
-    /// The name that this request called, when it is one of ours.
-    pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    /// The name that this request called, when it is one of ours. `name` is what is announced on the
+    /// network.
+    pub(crate) fn check(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        visit: Visit,
+        name: Option<&str>,
+    ) -> Option<String> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next()?.to_str().ok()?.to_ascii_lowercase();
         if hosts.next().is_some() {
@@ -37,16 +49,26 @@ impl Hosts {
         let target_agrees = uri
             .authority()
             .is_none_or(|target| target.as_str().eq_ignore_ascii_case(&host));
-        (target_agrees && self.allows(&host)).then_some(host)
+        (target_agrees && self.allows(&host, visit, name)).then_some(host)
     }
 
-    fn allows(&self, host: &str) -> bool {
+    fn allows(&self, host: &str, visit: Visit, announced: Option<&str>) -> bool {
         let (name, port) = split_port(host);
+        let usual = match visit.place() {
+            Place::LanTls => 443,
+            Place::Here | Place::Lan => 80,
+        };
         let port_is_ours = match port {
             Some(port) => port == self.port.to_string(),
-            None => self.port == 80,
+            None => self.port == usual,
         };
-        if LOOPBACK.contains(&name) && port_is_ours {
+        let is_ours = match visit.door {
+            Door::Loopback => LOOPBACK.contains(&name),
+            Door::Lan { at, .. } | Door::Unencrypted { at } => {
+                name == in_host(at.ip()) || announced == Some(name)
+            }
+        };
+        if is_ours && port_is_ours {
             return true;
         }
         self.extra.iter().any(|extra| {
@@ -57,8 +79,12 @@ impl Hosts {
         })
     }
 
-    /// All allowed names, for a page that helps somebody who came by another.
-    pub(crate) fn names(&self) -> Vec<String> {
+    /// All allowed names, for a page that helps somebody who came by another. On the network, where
+    /// anybody may ask, only the address that was called anyway.
+    pub(crate) fn names(&self, visit: Visit) -> Vec<String> {
+        if let Door::Lan { at, .. } | Door::Unencrypted { at } = visit.door {
+            return vec![at.to_string()];
+        }
         let ours = LOOPBACK.iter().map(|name| format!("{name}:{}", self.port));
         let extra = self.extra.iter().map(|name| {
             if split_port(name).1.is_some() {
@@ -74,12 +100,13 @@ impl Hosts {
     pub(crate) fn is_loopback(host: &str) -> bool {
         LOOPBACK.contains(&split_port(host).0)
     }
+}
 
-    /// Whether `origin` is the page that `host` serves.
-    pub(crate) fn is_same_origin(origin: &str, host: &str) -> bool {
-        ["http://", "https://"]
-            .iter()
-            .any(|scheme| origin.strip_prefix(scheme) == Some(host))
+/// An address as browsers write it in `Host`.
+fn in_host(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 
@@ -104,7 +131,9 @@ mod tests {
         for value in values {
             headers.append(header::HOST, value.parse().unwrap());
         }
-        hosts.check(&headers, &uri.parse().unwrap()).is_some()
+        hosts
+            .check(&headers, &uri.parse().unwrap(), Visit::here(), None)
+            .is_some()
     }
 
     #[test]
@@ -185,25 +214,58 @@ mod tests {
         for bad in ["pi.lan:81", "box", "box:7340", "x.pi.lan", " "] {
             assert!(!check(&hosts, &[bad], "/"), "{bad}");
         }
-        assert_eq!(hosts.names().last().unwrap(), "box:8080");
+        assert_eq!(hosts.names(Visit::here()).last().unwrap(), "box:8080");
         assert!(check(&Hosts::new(80, &[]), &["localhost"], "/"));
     }
 
     #[test]
-    fn an_origin_is_ours_only_as_a_whole() {
-        assert!(Hosts::is_same_origin(
-            "http://localhost:7340",
-            "localhost:7340"
+    fn on_the_network_only_the_address_that_was_called_is_ours() {
+        let hosts = Hosts::new(7340, &["pi.lan".into()]);
+        let check = |at: &str, tls: bool, name: Option<&str>, host: &str| {
+            let door = Door::Lan {
+                at: at.parse().unwrap(),
+                tls,
+            };
+            let from = "10.1.0.2".parse().unwrap();
+            let mut headers = HeaderMap::new();
+            headers.append(header::HOST, host.parse().unwrap());
+            hosts
+                .check(&headers, &Uri::default(), Visit { door, from }, name)
+                .is_some()
+        };
+        let four = "10.1.0.1:7340";
+        assert!(check(four, false, None, "10.1.0.1:7340"));
+        assert!(check(four, true, None, "pi.lan:7340"));
+        assert!(check(
+            four,
+            false,
+            Some("waymeet.local"),
+            "waymeet.local:7340"
         ));
+        assert!(check("[fd01::1]:7340", true, None, "[fd01::1]:7340"));
         for bad in [
-            "null",
-            "",
-            "http://localhost:7341",
-            "http://localhost:7340.evil.com",
             "localhost:7340",
-            "http://",
+            "127.0.0.1:7340",
+            "[::1]:7340",
+            "10.1.0.2:7340",
+            "10.1.0.1",
+            "10.1.0.1:80",
+            "10.1.0.1.nip.io:7340",
+            "010.1.0.1:7340",
+            "167837697:7340",
+            "[::ffff:10.1.0.1]:7340",
+            "waymeet.local:7340",
+            "evil.example:7340",
         ] {
-            assert!(!Hosts::is_same_origin(bad, "localhost:7340"), "{bad}");
+            assert!(!check(four, false, None, bad), "{bad}");
         }
+        assert!(!check("[fd01::1]:7340", true, None, "[fd01:0:0::1]:7340"));
+        assert!(!check(
+            four,
+            false,
+            Some("waymeet.local"),
+            "evil.waymeet.local:7340"
+        ));
+        assert!(!check(four, false, Some("waymeet.local"), "waymeet.local"));
     }
 }

@@ -17,27 +17,33 @@
 
 mod api;
 mod assets;
+mod attempts;
 mod clock;
 mod fault;
 #[doc(hidden)]
 pub mod fuzz;
 mod guard;
 mod hosts;
+mod keep;
+mod lan;
 mod limits;
 mod markdown;
 mod pages;
+mod password;
 mod secret;
 mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod visit;
 
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use axum::Router;
+use axum::{Extension, Router};
 use engine::{Millis, Node};
 use tokio::{
     net::TcpListener,
@@ -45,10 +51,21 @@ use tokio::{
 };
 
 use self::{
+    attempts::Attempts,
+    fault::{Fault, FaultKind, Outcome},
     hosts::Hosts,
+    keep::{Keep, Shelf},
+    lan::Lan,
     markdown::Renderer,
-    secret::SecretHash,
+    secret::{Secret, SecretHash},
+    server::{Listener, Places},
     session::{Sessions, SignInLinks},
+    visit::{Place, Visit},
+};
+pub use self::{
+    keep::{keep_password, kept_password},
+    lan::{LanAt, LanConfig, LanStatus, LanWanted},
+    password::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordError, PasswordHash},
 };
 
 /// What the HTTP side is started with.
@@ -60,6 +77,8 @@ pub struct WebConfig {
     pub hosts: Vec<String>,
     /// The port that it listens on.
     pub port: u16,
+    /// What is fixed of the dashboard on the local network.
+    pub lan: LanConfig,
 }
 
 /// The dashboard and the API of one node. Clones share everything.
@@ -78,6 +97,12 @@ pub(crate) struct App {
     renderer: Renderer,
     sessions: Mutex<Sessions>,
     sign_in: Mutex<SignInLinks>,
+    attempts: Mutex<Attempts>,
+    keep: Keep,
+    /// Whoever writes the sessions down, so that the latest comes last.
+    writing: Mutex<()>,
+    lan: Lan,
+    lan_places: Places,
     streams: Arc<Semaphore>,
     stopped: watch::Sender<bool>,
 }
@@ -91,13 +116,90 @@ impl App {
         self.sign_in.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A fresh link and when it ends; `None` when the system has no randomness to give.
-    fn sign_in_link(&self, base_url: &str) -> Option<(String, Millis)> {
-        let (secret, expires) = self.sign_in().issue(clock::now())?;
-        let base_url = base_url.trim_end_matches('/');
-        let link = format!("{base_url}/sign-in?token={}", secret.reveal());
-        Some((link, expires))
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Writes down who is signed in, beside the request. Where that fails they have to sign in again
+    /// after a restart.
+    fn write_sessions(self: &Arc<Self>) {
+        let app = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let _writing = app.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let sessions = app.sessions().clone();
+            if let Err(error) = app.keep.save(Shelf::Sessions, &sessions) {
+                tracing::warn!(%error, "cannot write down who is signed in");
+            }
+        });
+    }
+
+    /// A fresh link for this machine and when it ends; `None` when the system has no randomness to
+    /// give.
+    fn sign_in_link(&self, base_url: &str) -> Option<(String, Millis)> {
+        let (secret, expires) = self.sign_in().issue(Place::Here, clock::now())?;
+        Some((link(base_url, &secret), expires))
+    }
+
+    /// Signs everybody out who came over the network.
+    fn end_remote_sessions(self: &Arc<Self>) {
+        self.sessions().end_remote();
+        self.write_sessions();
+    }
+
+    /// The address for another device that was asked for, or else the first.
+    fn remote_url(&self, asked: Option<&str>) -> Outcome<String> {
+        let urls = self.lan.view().urls;
+        let Some(first) = urls.first() else {
+            return Err(Fault::new(
+                FaultKind::Conflict,
+                "the dashboard isn't on a network now: switch it on with `waymeet dashboard --lan on`, or connect to one",
+            ));
+        };
+        match asked {
+            None => Ok(first.clone()),
+            Some(asked) if urls.iter().any(|url| url == asked) => Ok(asked.to_owned()),
+            Some(_) => Err(Fault::field(
+                "at",
+                format!("expected one of {}", urls.join(", ")),
+            )),
+        }
+    }
+
+    /// A fresh link for another device, which opens `url`.
+    fn remote_sign_in_link(&self, url: &str) -> Option<RemoteLink> {
+        let tls = url.starts_with("https:");
+        let place = if tls { Place::LanTls } else { Place::Lan };
+        let fingerprint = self.lan.view().fingerprint.filter(|_| tls);
+        let mut links = self.sign_in();
+        let (secret, expires) = links.issue(place, clock::now())?;
+        let mut link = link(url, &secret);
+        if let Some(fingerprint) = &fingerprint {
+            // Behind the mark it isn't sent to anybody: it stands in the address for comparing.
+            link.push_str("#sha256-");
+            link.push_str(&fingerprint.replace(':', ""));
+        }
+        let name = links.show(&secret, link.clone());
+        Some(RemoteLink {
+            name,
+            link,
+            expires,
+            fingerprint,
+        })
+    }
+}
+
+/// A link that signs another device in.
+struct RemoteLink {
+    /// By which a page finds it again.
+    name: String,
+    link: String,
+    expires: Millis,
+    fingerprint: Option<String>,
+}
+
+fn link(base_url: &str, secret: &Secret) -> String {
+    let base_url = base_url.trim_end_matches('/');
+    format!("{base_url}/sign-in?token={}", secret.reveal())
 }
 
 /// What the doctor saw, as the API gives it; `None` where it can't be written down.
@@ -108,28 +210,40 @@ pub fn check_up_document(seen: engine::view::CheckUp) -> Option<serde_json::Valu
 
 impl Web {
     /// Prepares everything; nothing listens yet.
-    #[must_use]
-    pub fn new(node: Node, config: WebConfig) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The kept password can't be read.
+    pub fn new(node: Node, config: WebConfig) -> io::Result<Self> {
+        let keep = Keep::new(node.data_dir());
+        let password = kept_password(node.data_dir())?;
+        let sessions: Sessions = keep.load(Shelf::Sessions);
         let app = App {
-            node,
             hosts: Hosts::new(config.port, &config.hosts),
             api_token: SecretHash::of(&config.api_token),
             cookie: format!("waymeet-{}", config.port),
             renderer: Renderer::default(),
-            sessions: Mutex::default(),
+            sessions: Mutex::new(sessions.revived(clock::now())),
             sign_in: Mutex::default(),
+            attempts: Mutex::default(),
+            lan: Lan::open(keep.clone(), password, config.lan, config.port),
+            lan_places: Places::new(),
+            keep,
+            writing: Mutex::default(),
             streams: Arc::new(Semaphore::new(limits::STREAMS_MAX)),
             stopped: watch::Sender::new(false),
+            node,
         };
-        Self { app: Arc::new(app) }
+        Ok(Self { app: Arc::new(app) })
     }
 
-    /// All routes, behind the host check.
+    /// All routes, behind the host check, for requests that come from this machine.
     pub fn router(&self) -> Router {
-        guard::router(&self.app)
+        guard::router(&self.app).layer(Extension(Visit::here()))
     }
 
-    /// Serves until `shutdown` is done, then ends streams at once and gives open requests 3 seconds.
+    /// Serves this machine until `shutdown` is done, then ends streams at once and gives open
+    /// requests 3 seconds.
     ///
     /// # Errors
     ///
@@ -139,7 +253,38 @@ impl Web {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        server::serve(&self.app, self.router(), listener, shutdown).await
+        server::serve(&self.app, Listener::Loopback(listener), shutdown).await
+    }
+
+    /// What is wanted of the local network, now and whenever it changes.
+    #[must_use]
+    pub fn lan_wanted(&self) -> watch::Receiver<LanWanted> {
+        self.app.lan.wanted()
+    }
+
+    /// Says where the dashboard stands on the local network.
+    pub fn lan_told(&self, status: LanStatus) {
+        self.app.lan.told(status);
+    }
+
+    /// Serves the local network at one address until `shutdown` is done, then cuts what is open.
+    /// Encrypts where that is wanted at the beginning.
+    ///
+    /// # Errors
+    ///
+    /// The listener's address can't be read, or there is no certificate where one is wanted.
+    pub async fn serve_lan(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let at = listener.local_addr()?;
+        let tls = self.app.lan.tls();
+        if tls.is_none() && self.app.lan.wanted().borrow().tls {
+            return Err(io::Error::other("there is no certificate"));
+        }
+        let listener = Listener::Lan { listener, at, tls };
+        server::serve(&self.app, listener, shutdown).await
     }
 
     /// A fresh link that signs one browser in, once, within 10 minutes. `base_url` is like

@@ -16,6 +16,11 @@ pub(crate) const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 pub(crate) const CHECK_UP_TIME_MAX: Duration = Duration::from_secs(1_200);
 /// Connections at once. A browser keeps about six; the rest is for tools.
 pub(crate) const CONNECTIONS_MAX: usize = 256;
+/// Connections from the network at once: some phones. They have places of their own, so that nobody
+/// there takes those of this machine.
+pub(crate) const LAN_CONNECTIONS_MAX: usize = 64;
+/// And of one address: a browser or two.
+pub(crate) const LAN_CONNECTIONS_PER_SOURCE_MAX: usize = 16;
 /// Live streams at once, so that they leave connections to requests.
 pub(crate) const STREAMS_MAX: usize = 64;
 /// Events that wait for one slow reader before its stream makes the engine's own queue wait.
@@ -31,6 +36,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) const SIGN_IN_MS_MAX: u64 = 10 * 60 * 1_000;
 /// Sign-in links at once; the oldest goes first.
 pub(crate) const SIGN_IN_LINKS_MAX: usize = 16;
+/// Milliseconds after which a session that is in use is written down again.
+pub(crate) const SESSION_WRITE_EVERY_MS: u64 = 6 * 3_600 * 1_000;
 /// Sessions at once; the one that was idle longest goes first.
 pub(crate) const SESSIONS_MAX: usize = 32;
 /// Milliseconds without a request after which a session ends: 30 days.

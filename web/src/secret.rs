@@ -20,6 +20,12 @@ impl Secret {
         &self.0
     }
 
+    /// What follows from a secret for a purpose, and doesn't lead back to it.
+    pub(crate) fn derived(secret: &str, purpose: &'static str) -> String {
+        let bytes = blake3::derive_key(purpose, secret.as_bytes());
+        BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
+    }
+
     pub(crate) fn hash(&self) -> SecretHash {
         SecretHash::of(&self.0)
     }
@@ -37,6 +43,16 @@ impl SecretHash {
     /// Whether `text` is the secret.
     pub(crate) fn is(&self, text: &str) -> bool {
         *self == Self::of(text)
+    }
+
+    /// The hash as a text, for writing it down.
+    pub(crate) fn text(&self) -> String {
+        self.0.to_hex().to_string()
+    }
+
+    /// Whether such a text is this hash.
+    pub(crate) fn is_text(&self, text: &str) -> bool {
+        blake3::Hash::from_hex(text).is_ok_and(|hash| self.0 == hash)
     }
 
     /// A public name for what the secret opens: eight hexadecimal digits of the hash.

@@ -20,7 +20,7 @@ use data_encoding::BASE64URL_NOPAD;
 use engine::{Config, LinkConfig, Node};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
-use web::{Web, WebConfig};
+use web::{LanConfig, Web, WebConfig};
 
 use crate::script::Script;
 
@@ -174,8 +174,9 @@ impl Bench {
             api_token: TOKEN.to_owned(),
             hosts: vec![],
             port: 7340,
+            lan: LanConfig::default(),
         };
-        let web = Web::new(node.clone(), config);
+        let web = Web::new(node.clone(), config).unwrap();
         let link = web.sign_in_link(&format!("http://{HOST}"));
         let mut bench = Self {
             router: web.router(),

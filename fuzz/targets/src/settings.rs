@@ -18,7 +18,11 @@ pub fn run(input: &[u8]) {
                     .bind
                     .is_none_or(|bind| (1..=16).contains(&bind.len()))
             );
-            assert!(settings.listen.is_none_or(|addr| addr.ip().is_loopback()));
+            assert!(
+                settings
+                    .listen
+                    .is_none_or(|at| at.loopback.ip().is_loopback())
+            );
             for relay in &settings.relays {
                 assert!(
                     relay.starts_with("https://") && relay.is_ascii(),

@@ -61,6 +61,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     written
 }
 
+/// Writes a file that its owner alone may read, whole or not at all.
+///
+/// # Errors
+/// The file system's.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_atomically(path, bytes, 0o600)
+}
+
 /// The token in a file, made where it is missing: 256 random bits as base32.
 ///
 /// # Errors
@@ -161,20 +169,29 @@ fn read_seed(path: &Path) -> io::Result<Option<Zeroizing<[u8; SEED_LEN]>>> {
 
 /// The content of a secret file; `None` where it is missing. Takes others' permissions away.
 fn read_secret(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-    let mut file = match File::open(path) {
+    read_private(path, SECRET_BYTES_MAX)
+}
+
+/// The content of a file that is its owner's alone, of at most so many bytes; `None` where it is
+/// missing. Takes others' permissions away. It is written by [`write_private`].
+///
+/// # Errors
+/// The file system's, or a longer file.
+pub fn read_private(path: &Path, bytes_max: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let metadata = file.metadata()?;
-    if metadata.len() > SECRET_BYTES_MAX {
+    if metadata.len() > bytes_max {
         return Err(invalid(path, "a short secret file"));
     }
     if metadata.permissions().mode() & 0o077 != 0 {
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
     }
     let mut bytes = Zeroizing::new(Vec::new());
-    file.read_to_end(&mut bytes)?;
+    file.take(bytes_max).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
 

@@ -46,4 +46,5 @@ pub use doctor::check_up_folder;
 pub use error::{Error, Result};
 pub use event::{Event, EventId, EventKind};
 pub use events::Subscription;
+pub use links::LocalName;
 pub use proto::{DeviceId, EndpointId, EntryId, IdentityId, Millis, SpaceId, limits};

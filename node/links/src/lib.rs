@@ -28,6 +28,7 @@ pub mod frame;
 pub mod gossip;
 pub mod knock;
 pub mod lan;
+pub mod name;
 pub mod nearby;
 pub mod protocol;
 pub mod streams;
@@ -47,6 +48,7 @@ pub use gossip::{
 };
 pub use knock::Door;
 pub use lan::{Announcement, Family, Lan, LanError, Sighting};
+pub use name::LocalName;
 pub use nearby::{Nearby, Seen};
 pub use protocol::{CloseCode, CloseReason, Protocol, Side};
 pub use streams::{

@@ -4,6 +4,7 @@
 mod blogs;
 mod contacts;
 mod conversations;
+mod dashboard;
 pub(crate) mod dto;
 mod entries;
 pub(crate) mod extract;
@@ -31,7 +32,7 @@ use self::routes::{Routes, doc};
 use crate::{
     App,
     fault::{Fault, FaultKind, Outcome},
-    hosts::Hosts,
+    visit::Visit,
 };
 
 /// The path of the API's description, which needs no token.
@@ -64,6 +65,8 @@ pub(crate) fn taken_by(bytes: &[u8]) -> usize {
         parse_json::<contacts::ContactRequest>(bytes).is_ok(),
         parse_json::<contacts::InviteRequest>(bytes).is_ok(),
         parse_json::<contacts::JoinRequest>(bytes).is_ok(),
+        parse_json::<dashboard::DashboardPatch>(bytes).is_ok(),
+        parse_json::<dashboard::NewSignInLink>(bytes).is_ok(),
         parse_json::<entries::EntryIds>(bytes).is_ok(),
         parse_json::<entries::EntryPatch>(bytes).is_ok(),
         parse_json::<forums::NewForum>(bytes).is_ok(),
@@ -117,6 +120,7 @@ fn describe() -> Routes {
         .needs_no_token(),
     );
     let routes = node::routes(routes);
+    let routes = dashboard::routes(routes);
     let routes = contacts::routes(routes);
     let routes = meetings::routes(routes);
     let routes = nearby::routes(routes);
@@ -143,7 +147,9 @@ fn check(app: &App, request: &Request) -> Outcome<()> {
             .map(|value: &HeaderValue| value.to_str().unwrap_or("?"))
     };
     let host = text(header::HOST).unwrap_or_default();
-    if text(header::ORIGIN).is_some_and(|origin| !Hosts::is_same_origin(origin, host)) {
+    let visit = request.extensions().get::<Visit>();
+    let visit = visit.copied().ok_or_else(Fault::internal)?;
+    if text(header::ORIGIN).is_some_and(|origin| !visit.is_own_origin(origin, host)) {
         return Err(Fault::new(
             FaultKind::ForeignOrigin,
             "expected no Origin, or this node's own; pages of other sites can't use this API",

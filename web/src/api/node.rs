@@ -1,8 +1,8 @@
-//! The node itself: status, set-up, links, what is new, search, sign-in links.
+//! The node itself: status, set-up, links, what is new, search.
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::HeaderMap};
+use axum::{Json, extract::State};
 use engine::{Internet, view::LinkKind};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -118,15 +118,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
             .gives::<dto::CheckUp>(200, "What is right and what is wrong")
             .can_fail(&[Conflict]),
         )
-        .post(
-            "/sign-in-links",
-            sign_in_link,
-            doc(
-                "node",
-                "Makes a link that signs a browser in to the dashboard, once",
-            )
-            .gives::<dto::SignInLink>(201, "The link"),
-        )
 }
 
 async fn status(State(app): State<Arc<App>>) -> Outcome<Json<dto::Status>> {
@@ -213,23 +204,4 @@ async fn check_up(
     Body(Nothing {}): Body<Nothing>,
 ) -> Outcome<Json<dto::CheckUp>> {
     Ok(Json(app.node.check_up().await?.into()))
-}
-
-async fn sign_in_link(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Body(Nothing {}): Body<Nothing>,
-) -> Outcome<Created<dto::SignInLink>> {
-    // The host check let this name pass.
-    let host = headers
-        .get(axum::http::header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let (link, expires) = app
-        .sign_in_link(&format!("http://{host}"))
-        .ok_or_else(Fault::internal)?;
-    Ok(Created(dto::SignInLink {
-        link,
-        expires_ms: expires.0,
-    }))
 }

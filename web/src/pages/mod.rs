@@ -18,6 +18,7 @@ mod meetings;
 mod messages;
 mod nearby;
 mod parts;
+mod phone;
 pub(crate) mod qr;
 mod search;
 mod settings;
@@ -52,6 +53,7 @@ use crate::{
     fault::{Fault, FaultKind, Outcome},
     limits::{NAV_CONVERSATIONS, PAGE_ITEMS},
     session::Session,
+    visit::Visit,
 };
 
 /// A request of a signed-in browser.
@@ -59,6 +61,7 @@ use crate::{
 pub(crate) struct Ctx {
     app: Arc<App>,
     session: Session,
+    visit: Visit,
     now: Millis,
 }
 
@@ -191,6 +194,10 @@ fn notice(name: &str) -> Option<&'static str> {
         "joined" => "The link is being used. The contact appears as soon as their node answers.",
         "retracted" => "Taken back.",
         "revoked" => "That browser is signed out.",
+        "switched" => "Saved. It takes a second or two to take effect.",
+        "password" => {
+            "The password is set. Who was signed in over the network has to sign in again."
+        }
         "met" => "Connected.",
         "not-met" => {
             "Nobody answered. The reason stands below; your node goes on trying where you let it."
@@ -266,6 +273,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(meetings::routes())
         .merge(search::routes())
         .merge(settings::routes())
+        .merge(phone::routes())
         .merge(live::routes())
         .fallback(async || Fault::not_found("this page"))
         .method_not_allowed_fallback(async |method: Method| {
@@ -291,12 +299,21 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
 }
 
 /// Lets signed-in browsers in, and leads a fresh node to its first page.
-async fn enter(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+async fn enter(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let now = clock::now();
     let cookie = sign_in::cookie(request.headers(), &app.cookie);
-    let Some(session) = cookie.and_then(|cookie| app.sessions().find(cookie, now)) else {
-        return sign_in::required();
+    let found = cookie.and_then(|cookie| app.sessions().find(cookie, visit, now));
+    let Some((session, write)) = found else {
+        return sign_in::required(visit);
     };
+    if write {
+        app.write_sessions();
+    }
     let is_first_run = request.uri().path() == first_run::PATH;
     if !is_first_run && !app.node.is_set_up() {
         return if request.method() == Method::GET || request.method() == Method::HEAD {
@@ -305,7 +322,12 @@ async fn enter(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
             Fault::from(engine::Error::NotSetUp).into_response()
         };
     }
-    let ctx = Ctx { app, session, now };
+    let ctx = Ctx {
+        app,
+        session,
+        visit,
+        now,
+    };
     request.extensions_mut().insert(ctx.clone());
     let mut response = next.run(request).await;
     match response.extensions_mut().remove::<Fault>() {

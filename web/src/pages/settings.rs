@@ -1,4 +1,4 @@
-//! The own name, storage, signed-in browsers and the API's token.
+//! The own name, storage, other devices, signed-in browsers and the API's token.
 
 use std::sync::Arc;
 
@@ -8,10 +8,11 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use engine::Millis;
 
 use super::{
-    Ctx, Layout, Nav, again, form::Form, html, misfit, redirect, sign_in::forget_cookie,
-    when::When, words,
+    Ctx, Layout, Nav, again, form::Form, html, misfit, phone::PhoneView, redirect,
+    sign_in::forget_cookie, when::When, words,
 };
 use crate::{
     App,
@@ -41,18 +42,27 @@ struct SettingsPage {
     contacts: u64,
     disk: String,
     data_dir: String,
+    phone: PhoneView,
     sessions: Vec<SessionView>,
 }
 
 struct SessionView {
     name: String,
     agent: String,
+    /// From where.
+    place: String,
     since: When,
     seen: When,
     current: bool,
 }
 
-fn page(ctx: &Ctx, query: &Query, typed: Option<(String, String)>) -> Outcome<Response> {
+/// The page, with what was typed into a form that didn't fit and why.
+pub(super) fn page(
+    ctx: &Ctx,
+    query: &Query,
+    typed: Option<(String, String)>,
+    password_error: Option<String>,
+) -> Outcome<Response> {
     let status = ctx.node().status()?;
     let me = status.identity;
     let (name, error) = match typed {
@@ -78,6 +88,7 @@ fn page(ctx: &Ctx, query: &Query, typed: Option<(String, String)>) -> Outcome<Re
         contacts: status.counts.contacts,
         disk: words::bytes(status.counts.disk_bytes),
         data_dir: ctx.node().data_dir().display().to_string(),
+        phone: PhoneView::of(ctx, password_error),
         sessions: ctx
             .app
             .sessions()
@@ -86,8 +97,11 @@ fn page(ctx: &Ctx, query: &Query, typed: Option<(String, String)>) -> Outcome<Re
             .map(|session| SessionView {
                 current: session.name() == current,
                 name: session.name(),
-                since: When::of(session.since, ctx.now),
-                seen: When::of(session.seen, ctx.now),
+                since: When::of(Millis(session.since_ms), ctx.now),
+                seen: When::of(Millis(session.seen_ms), ctx.now),
+                place: session
+                    .from
+                    .map_or_else(|| "this machine".to_owned(), |ip| ip.to_string()),
                 agent: words::browser(&session.agent),
             })
             .collect(),
@@ -95,7 +109,7 @@ fn page(ctx: &Ctx, query: &Query, typed: Option<(String, String)>) -> Outcome<Re
 }
 
 async fn show(ctx: Ctx, query: Query) -> Outcome<Response> {
-    page(&ctx, &query, None)
+    page(&ctx, &query, None, None)
 }
 
 async fn rename(ctx: Ctx, query: Query, Form(fields): Form) -> Outcome<Response> {
@@ -104,7 +118,7 @@ async fn rename(ctx: Ctx, query: Query, Form(fields): Form) -> Outcome<Response>
         Ok(_) => Ok(redirect("/settings?done=saved")),
         Err(error) => {
             let typed = (name, misfit(error)?);
-            Ok(again(page(&ctx, &query, Some(typed))?))
+            Ok(again(page(&ctx, &query, Some(typed), None)?))
         }
     }
 }
@@ -113,6 +127,7 @@ async fn end_session(ctx: Ctx, Name(name): Name, Form(_): Form) -> Outcome<Respo
     if !ctx.app.sessions().end(&name) {
         return Err(Fault::not_found("this session"));
     }
+    ctx.app.write_sessions();
     if name == ctx.session.name() {
         return Ok(signed_out(&ctx));
     }
@@ -120,12 +135,13 @@ async fn end_session(ctx: Ctx, Name(name): Name, Form(_): Form) -> Outcome<Respo
 }
 
 async fn sign_out(ctx: Ctx, Form(_): Form) -> Outcome<Response> {
-    ctx.app.sessions().end(&ctx.session.name());
+    ctx.app.sessions().end(ctx.session.name());
+    ctx.app.write_sessions();
     Ok(signed_out(&ctx))
 }
 
 fn signed_out(ctx: &Ctx) -> Response {
     let mut response = redirect("/");
-    forget_cookie(&mut response, &ctx.app.cookie);
+    forget_cookie(&mut response, &ctx.app.cookie, ctx.visit);
     response
 }

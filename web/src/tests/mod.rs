@@ -3,6 +3,7 @@
 mod api;
 mod dashboard;
 mod disk;
+mod lan;
 mod links;
 mod security;
 mod served;
@@ -19,7 +20,7 @@ use engine::{Config, LinkConfig, Node, StorageConfig};
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{Web, WebConfig};
+use crate::{LanConfig, Web, WebConfig};
 
 const HOST: &str = "127.0.0.1:7340";
 const TOKEN: &str = "the-token-of-this-test";
@@ -97,8 +98,9 @@ impl Bench {
             api_token: TOKEN.to_owned(),
             hosts: vec!["pi.lan".to_owned()],
             port: 7340,
+            lan: LanConfig::default(),
         };
-        let web = Web::new(node.clone(), config);
+        let web = Web::new(node.clone(), config).unwrap();
         let router = web.router();
         Self {
             web,

@@ -1,6 +1,7 @@
 //! The API's objects, as JSON and in its description. Names here are the wire's names: changing
 //! one breaks somebody's tool.
 
+mod dashboard;
 mod meetings;
 mod nearby;
 mod node;
@@ -12,7 +13,9 @@ use engine::view;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub(crate) use self::{meetings::*, nearby::*, node::*, people::*, posts::*, spaces::*};
+pub(crate) use self::{
+    dashboard::*, meetings::*, nearby::*, node::*, people::*, posts::*, spaces::*,
+};
 
 /// A list, a page at a time.
 #[derive(Serialize, ToSchema)]

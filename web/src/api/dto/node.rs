@@ -238,15 +238,6 @@ impl Status {
     }
 }
 
-/// A link that signs a browser in to the dashboard, once.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct SignInLink {
-    /// The link. Whoever opens it first is signed in.
-    pub(crate) link: String,
-    /// When it ends.
-    pub(crate) expires_ms: u64,
-}
-
 /// The data of an event on the stream.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EventData {
