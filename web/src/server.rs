@@ -53,16 +53,19 @@ impl Listener {
     }
 }
 
+/// How many connections each address has.
+type Counts = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
+
 /// Places for connections from the network, over all listeners there.
 pub(crate) struct Places {
     all: Arc<Semaphore>,
-    by_source: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+    by_source: Counts,
 }
 
 /// A place that is taken, and given back when dropped.
 pub(crate) struct Place {
     _one: OwnedSemaphorePermit,
-    source: Option<(IpAddr, Arc<Mutex<BTreeMap<IpAddr, usize>>>)>,
+    source: Option<(IpAddr, Counts)>,
 }
 
 impl Places {

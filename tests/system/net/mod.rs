@@ -13,6 +13,7 @@
 //! let ana = host.node("Ana");
 //! ```
 
+mod browser;
 mod capture;
 pub(crate) mod hosts;
 mod line;
@@ -26,6 +27,7 @@ mod interfaces;
 mod itself;
 mod meeting;
 mod nearby;
+mod phone;
 mod walking;
 
 use std::{

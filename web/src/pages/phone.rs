@@ -9,13 +9,11 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     Router,
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
-use qrcode::{EcLevel, QrCode, render::svg};
 
-use super::{Ctx, Layout, Nav, again, form::Form, html, redirect, settings, when::When};
+use super::{Ctx, Layout, Nav, again, form::Form, html, qr, redirect, settings, when::When};
 use crate::{
     App,
     api::extract::{Name, Query},
@@ -24,16 +22,13 @@ use crate::{
     password::PASSWORD_CHARS_MIN,
 };
 
-/// Pixels of a QR code's side at least; it is scaled by the page.
-const QR_PIXELS_MIN: u32 = 240;
-
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/settings/lan", post(switch))
         .route("/settings/password", post(set_password))
         .route("/settings/phone", post(create))
         .route("/settings/phone/{link}", get(show))
-        .route("/settings/phone/{link}/qr.svg", get(qr))
+        .route("/settings/phone/{link}/qr.svg", get(code))
 }
 
 /// A section of the settings.
@@ -45,7 +40,7 @@ pub(super) struct PhoneView {
     pub(super) local_name: Switch,
     pub(super) password: Switch,
     pub(super) urls: Vec<String>,
-    pub(super) fingerprint: Option<String>,
+    pub(super) fingerprint: Vec<String>,
     pub(super) trouble: Option<String>,
     pub(super) password_error: Option<String>,
     pub(super) password_chars_min: usize,
@@ -61,12 +56,22 @@ impl PhoneView {
             local_name: view.local_name,
             password: view.password,
             urls: view.urls,
-            fingerprint: view.fingerprint,
+            fingerprint: lines(view.fingerprint),
             trouble: view.trouble,
             password_error,
             password_chars_min: PASSWORD_CHARS_MIN,
         }
     }
+}
+
+/// A fingerprint in lines of eight pairs, which also a phone shows whole.
+fn lines(fingerprint: Option<String>) -> Vec<String> {
+    const PAIRS: usize = 8;
+    let pairs: Vec<&str> = fingerprint
+        .iter()
+        .flat_map(|text| text.split(':'))
+        .collect();
+    pairs.chunks(PAIRS).map(|line| line.join(":")).collect()
 }
 
 fn only_here(ctx: &Ctx) -> Outcome<()> {
@@ -133,7 +138,7 @@ struct PhonePage {
     name: String,
     url: String,
     expires: When,
-    fingerprint: Option<String>,
+    fingerprint: Vec<String>,
 }
 
 async fn show(ctx: Ctx, Name(name): Name, query: Query) -> Outcome<Response> {
@@ -148,20 +153,13 @@ async fn show(ctx: Ctx, Name(name): Name, query: Query) -> Outcome<Response> {
         name,
         url,
         expires: When::of(expires, ctx.now),
-        fingerprint: ctx.app.lan.view().fingerprint.filter(|_| tls),
+        fingerprint: lines(ctx.app.lan.view().fingerprint.filter(|_| tls)),
     })
 }
 
-async fn qr(ctx: Ctx, Name(name): Name) -> Outcome<Response> {
+async fn code(ctx: Ctx, Name(name): Name) -> Outcome<Response> {
     let (link, _) = shown(&ctx, &name)?;
-    let code = QrCode::with_error_correction_level(link.as_bytes(), EcLevel::L)
-        .map_err(|_| Fault::not_found("a QR code for a link this long"))?;
-    let image = code
-        .render::<svg::Color<'_>>()
-        .min_dimensions(QR_PIXELS_MIN, QR_PIXELS_MIN)
-        .build();
-    let kind = HeaderValue::from_static("image/svg+xml");
-    Ok(([(header::CONTENT_TYPE, kind)], image).into_response())
+    qr::image(&link)
 }
 
 fn shown(ctx: &Ctx, name: &str) -> Outcome<(String, engine::Millis)> {
