@@ -34,9 +34,8 @@ pub(crate) async fn attend(web: Web, port: u16) {
         let now = wanted.borrow_and_update().clone();
         network.follow(now).await;
         while network.tasks.try_join_next().is_some() {}
-        match timeout(LOOK_EVERY, wanted.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = timeout(LOOK_EVERY, wanted.changed()).await {
+            return;
         }
     }
 }
