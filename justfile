@@ -16,6 +16,15 @@ demo:
 test:
     cargo test --workspace --locked
 
+# The test that boots a virtual machine; needs QEMU, and fetches a kernel with apt-get
+test-vm:
+    tests/vm/prepare
+    cargo test --locked --test system net::machine -- --nocapture
+
+# The program for a 64-bit Raspberry Pi, and a short run of it under an emulator
+aarch64:
+    tests/aarch64/run
+
 # Put every file in order
 fmt:
     cargo fmt --all

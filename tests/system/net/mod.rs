@@ -25,6 +25,7 @@ mod crowd;
 mod forged;
 mod interfaces;
 mod itself;
+mod machine;
 mod meeting;
 mod nearby;
 mod phone;
