@@ -43,6 +43,7 @@ fn a_talkative_log_tells_no_secret() {
     );
     crate::harness::raw(&ana, request.as_bytes());
     ana.call("GET", "/search?q=quixotically", None);
+    ana.cli_with_input(&["password", "--stdin"], "gargantuan secret\n");
     // A wrong token and a broken body are somebody's near miss, and no less secret.
     let near_miss = format!("{}Q", &ana.token()[..ana.token().len() - 1]);
     let request = format!(
@@ -59,7 +60,14 @@ fn a_talkative_log_tells_no_secret() {
     ben.stop();
 
     let mut words = vec![near_miss, path.split('=').next_back().unwrap().to_owned()];
-    for text in ["Xylophone", "Zymurgical", "brobdingnagian", "quixotically"] {
+    for text in [
+        "Xylophone",
+        "Zymurgical",
+        "brobdingnagian",
+        "quixotically",
+        "gargantuan",
+        "argon2id",
+    ] {
         words.push(text.to_owned());
     }
     for link in [link.as_str(), many["link"].as_str().unwrap()] {

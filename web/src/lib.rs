@@ -48,6 +48,7 @@ use engine::{Millis, Node};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
+    task::JoinHandle,
 };
 
 use self::{
@@ -101,6 +102,7 @@ pub(crate) struct App {
     keep: Keep,
     /// Whoever writes the sessions down, so that the latest comes last.
     writing: Mutex<()>,
+    sessions_changed: watch::Sender<()>,
     lan: Lan,
     lan_places: Places,
     streams: Arc<Semaphore>,
@@ -120,17 +122,42 @@ impl App {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes down who is signed in, beside the request. Where that fails they have to sign in again
-    /// after a restart.
-    fn write_sessions(self: &Arc<Self>) {
+    /// Writes down who is signed in. Not waiting for it, as after a sign-in, loses that sign-in where
+    /// the node is killed meanwhile.
+    fn write_sessions(self: &Arc<Self>) -> JoinHandle<io::Result<()>> {
+        // Streams look whether their session is still there.
+        self.sessions_changed.send_replace(());
         let app = self.clone();
         tokio::task::spawn_blocking(move || {
             let _writing = app.writing.lock().unwrap_or_else(PoisonError::into_inner);
             let sessions = app.sessions().clone();
-            if let Err(error) = app.keep.save(Shelf::Sessions, &sessions) {
+            let written = app.keep.save(Shelf::Sessions, &sessions);
+            if let Err(error) = &written {
                 tracing::warn!(%error, "cannot write down who is signed in");
             }
-        });
+            written
+        })
+    }
+
+    /// The same where somebody was signed out: who is told so shall not find them back after a restart.
+    async fn wrote_sign_out(self: &Arc<Self>) -> Outcome<()> {
+        match self.write_sessions().await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Fault::new(
+                FaultKind::Storage,
+                "signed out until the node restarts: this can't be written to the disk now; its log says why",
+            )),
+        }
+    }
+
+    /// Waits until a session has ended.
+    async fn session_ended(self: Arc<Self>, name: String) {
+        let mut changed = self.sessions_changed.subscribe();
+        while self.sessions().has(&name) {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// A fresh link for this machine and when it ends; `None` when the system has no randomness to
@@ -141,9 +168,9 @@ impl App {
     }
 
     /// Signs everybody out who came over the network.
-    fn end_remote_sessions(self: &Arc<Self>) {
+    async fn end_remote_sessions(self: &Arc<Self>) -> Outcome<()> {
         self.sessions().end_remote();
-        self.write_sessions();
+        self.wrote_sign_out().await
     }
 
     /// The address for another device that was asked for, or else the first.
@@ -230,6 +257,7 @@ impl Web {
             lan_places: Places::new(),
             keep,
             writing: Mutex::default(),
+            sessions_changed: watch::Sender::default(),
             streams: Arc::new(Semaphore::new(limits::STREAMS_MAX)),
             stopped: watch::Sender::new(false),
             node,

@@ -130,6 +130,11 @@ impl Sessions {
         Some((found, due))
     }
 
+    /// Whether there is one of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|session| session.name() == name)
+    }
+
     /// Ends one by its name; false when there is none.
     pub(crate) fn end(&mut self, name: &str) -> bool {
         let before = self.0.len();

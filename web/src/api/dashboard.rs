@@ -84,7 +84,9 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .delete(
             "/sessions/{session}",
             end_session,
-            doc("dashboard", "Signs a browser out").empty("Gone"),
+            doc("dashboard", "Signs a browser out")
+                .empty("Gone")
+                .can_fail(&[Storage]),
         )
 }
 
@@ -98,7 +100,7 @@ async fn update(
 ) -> Outcome<Json<dto::Dashboard>> {
     if let Some(password) = patch.password {
         app.lan.set_password(password).await?;
-        app.end_remote_sessions();
+        app.end_remote_sessions().await?;
     }
     app.lan.change(Change {
         lan: patch.lan,
@@ -157,6 +159,6 @@ async fn end_session(State(app): State<Arc<App>>, Name(name): Name) -> Outcome<D
     if !app.sessions().end(&name) {
         return Err(Fault::not_found("this session"));
     }
-    app.write_sessions();
+    app.wrote_sign_out().await?;
     Ok(Done)
 }

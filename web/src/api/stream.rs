@@ -57,11 +57,15 @@ async fn events(
                 .map_err(|_| Fault::field("Last-Event-ID", "expected the id of an event, a number"))
         })
         .transpose()?;
-    subscribe(&app, after)
+    subscribe(&app, after, std::future::pending())
 }
 
-/// Streams everything after `after` until the reader or the node goes.
-pub(crate) fn subscribe(app: &Arc<App>, after: Option<EventId>) -> Outcome<Response> {
+/// Streams everything after `after` until the reader or the node goes, or `over` is done.
+pub(crate) fn subscribe(
+    app: &Arc<App>,
+    after: Option<EventId>,
+    over: impl Future<Output = ()> + Send + 'static,
+) -> Outcome<Response> {
     let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
         Fault::new(
             FaultKind::Busy,
@@ -95,6 +99,7 @@ pub(crate) fn subscribe(app: &Arc<App>, after: Option<EventId>) -> Outcome<Respo
         };
         tokio::select! {
             () = forward => {}
+            () = over => {}
             _ = stopped.wait_for(|stopped| *stopped) => {}
         }
     });

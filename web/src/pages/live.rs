@@ -22,7 +22,8 @@ async fn events(ctx: Ctx, headers: HeaderMap) -> Outcome<Response> {
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse().ok())
         .map(EventId);
-    stream::subscribe(&ctx.app, after)
+    let over = ctx.app.clone().session_ended(ctx.session.name().to_owned());
+    stream::subscribe(&ctx.app, after, over)
 }
 
 /// The figures in the navigation.

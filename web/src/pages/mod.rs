@@ -312,7 +312,7 @@ async fn enter(
         return sign_in::required(visit);
     };
     if write {
-        app.write_sessions();
+        drop(app.write_sessions());
     }
     let is_first_run = request.uri().path() == first_run::PATH;
     if !is_first_run && !app.node.is_set_up() {

@@ -117,7 +117,7 @@ async fn set_password(ctx: Ctx, query: Query, Form(fields): Form) -> Outcome<Res
     if refused.is_some() {
         return Ok(again(settings::page(&ctx, &query, None, refused)?));
     }
-    ctx.app.end_remote_sessions();
+    ctx.app.end_remote_sessions().await?;
     Ok(redirect("/settings?done=password#phone"))
 }
 

@@ -127,7 +127,7 @@ async fn end_session(ctx: Ctx, Name(name): Name, Form(_): Form) -> Outcome<Respo
     if !ctx.app.sessions().end(&name) {
         return Err(Fault::not_found("this session"));
     }
-    ctx.app.write_sessions();
+    ctx.app.wrote_sign_out().await?;
     if name == ctx.session.name() {
         return Ok(signed_out(&ctx));
     }
@@ -136,7 +136,7 @@ async fn end_session(ctx: Ctx, Name(name): Name, Form(_): Form) -> Outcome<Respo
 
 async fn sign_out(ctx: Ctx, Form(_): Form) -> Outcome<Response> {
     ctx.app.sessions().end(ctx.session.name());
-    ctx.app.write_sessions();
+    ctx.app.wrote_sign_out().await?;
     Ok(signed_out(&ctx))
 }
 

@@ -93,7 +93,7 @@ fn begin(app: &Arc<App>, visit: Visit, headers: &HeaderMap) -> Outcome<Response>
         .begin(header_text(headers, header::USER_AGENT), visit, now)
         .ok_or_else(Fault::internal)?;
     drop(sessions);
-    app.write_sessions();
+    drop(app.write_sessions());
     let seconds = SESSION_IDLE_MS_MAX / 1_000;
     let mut response = redirect("/");
     set_cookie(&mut response, &app.cookie, secret.reveal(), seconds, visit);

@@ -220,3 +220,31 @@ async fn silent_connections_do_not_hold_the_end_up() {
     served.stop().await;
     assert!(begin.elapsed() < crate::limits::DRAIN_TIME_MAX + Duration::from_secs(1));
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session() {
+    let served = Served::start().await;
+    let (one, other) = (served.bench.browser().await, served.bench.browser().await);
+    let mut streams = Vec::new();
+    for browser in [&one, &other] {
+        let mut stream = served.connect().await;
+        let request = format!(
+            "GET /events HTTP/1.1\r\nHost: 127.0.0.1:7340\r\nCookie: {}\r\nConnection: close\r\n\r\n",
+            browser.cookie
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reader = BufReader::new(stream);
+        line_with(&mut reader, ": waymeet").await;
+        streams.push(reader);
+    }
+    one.change("/sign-out", &[]).await;
+    let mut rest = String::new();
+    tokio::time::timeout(DEADLINE, streams[0].read_to_string(&mut rest))
+        .await
+        .expect("the stream ends")
+        .unwrap();
+    let forum = served.bench.post("/forums", json!({"name": "Camp"})).await;
+    let id = forum["id"].as_str().unwrap();
+    line_with(&mut streams[1], id).await;
+    assert!(!rest.contains(id));
+}
