@@ -21,6 +21,8 @@ use crate::address::{self, Listen};
 
 /// Bytes of a settings file: far more than all keys with comments need.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of certificates that vouch for relays: a hundred of them.
+const CA_BYTES_MAX: u64 = 256 * 1024;
 /// Relays of our own; a node talks to one or two of them.
 const RELAYS_MAX: usize = 16;
 /// Addresses to bind: one a network interface.
@@ -67,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) lan: Option<bool>,
     pub(crate) lan_when: Option<LinkUse>,
     pub(crate) relays: Vec<String>,
+    /// As written: relative to the settings file's folder.
+    pub(crate) relay_ca: Option<PathBuf>,
     pub(crate) bind: Option<Vec<SocketAddr>>,
     pub(crate) free_min_bytes: Option<u64>,
     pub(crate) listen: Option<Listen>,
@@ -108,6 +112,25 @@ pub(crate) fn load(asked: Option<&Path>, usual: &Path) -> anyhow::Result<Setting
             .collect();
         anyhow::anyhow!("{}", lines.join("\n"))
     })
+}
+
+/// The certificates that a settings file names, if it does.
+pub(crate) fn relay_ca(settings: &Settings, file: &Path) -> anyhow::Result<Vec<u8>> {
+    let Some(named) = &settings.relay_ca else {
+        return Ok(Vec::new());
+    };
+    let path = file.parent().unwrap_or(Path::new("")).join(named);
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(CA_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read links.relay_ca, {}", path.display()))?;
+    if bytes.len() as u64 > CA_BYTES_MAX {
+        bail!(
+            "{}: expected at most {CA_BYTES_MAX} bytes of certificates",
+            path.display()
+        );
+    }
+    Ok(bytes)
 }
 
 /// One thing that is wrong, and where.
@@ -173,6 +196,9 @@ impl Reader<'_> {
         match key.get_ref().as_ref() {
             "internet" => to.internet = self.internet(value),
             "relays" => to.relays = self.list("relays", value, RELAYS_MAX, relay),
+            "relay_ca" => {
+                to.relay_ca = self.string("links.relay_ca", value).map(PathBuf::from);
+            }
             "bind" => to.bind = self.bind(value),
             "lan" => to.lan = self.switch("links.lan", value),
             "internet_when" => to.internet_when = self.when("links.internet_when", value),

@@ -32,8 +32,11 @@ pub(crate) struct Options {
 
 /// Runs the node of a folder until it is told to end.
 pub(crate) fn run(folder: &Folder, options: &Options, output: &Output) -> anyhow::Result<()> {
-    let settings = config::load(options.config.as_deref(), &folder.settings_file())?;
-    let start = start(settings, options.listen)?;
+    let usual = folder.settings_file();
+    let settings = config::load(options.config.as_deref(), &usual)?;
+    let file = options.config.as_deref().unwrap_or(&usual);
+    let relay_ca = config::relay_ca(&settings, file)?;
+    let start = start(settings, relay_ca, options.listen)?;
     with_runtime(async {
         let mut signals = Signals::new().context("cannot take over the signals")?;
         let mut running = tokio::select! {
@@ -66,7 +69,7 @@ pub(crate) fn with_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> 
     result
 }
 
-fn start(settings: Settings, listen: Option<Listen>) -> anyhow::Result<Start> {
+fn start(settings: Settings, relay_ca: Vec<u8>, listen: Option<Listen>) -> anyhow::Result<Start> {
     let usual = LinkConfig::default();
     let listen = listen.or(settings.listen).unwrap_or(address::DEFAULT);
     let password = settings.password_file.as_deref().map(password::from_file);
@@ -78,6 +81,7 @@ fn start(settings: Settings, listen: Option<Listen>) -> anyhow::Result<Start> {
             lan: settings.lan,
             lan_when: settings.lan_when,
             relays: settings.relays,
+            relay_ca,
             bind: settings.bind.unwrap_or(usual.bind),
             power_supply: usual.power_supply,
         },

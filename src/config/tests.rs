@@ -81,6 +81,7 @@ const WRONG: &[(&str, usize, &[&str])] = &[
         2,
         &["relay's address"],
     ),
+    ("[links]\nrelay_ca = 1", 2, &["links.relay_ca", "quotes"]),
     ("[links]\nbind = []", 2, &["links.bind", "0.0.0.0:0"]),
     ("[links]\nbind = [\"127.0.0.1\"]", 2, &["bind", "port"]),
     ("[links]\nbind = [\"localhost:1\"]", 2, &["bind", "address"]),

@@ -61,7 +61,7 @@ fn each_key_that_is_wrong_is_named_with_file_line_and_remedy() {
             2,
             &[
                 "\"speed\"",
-                "internet, internet_when, lan, lan_when, relays, bind",
+                "internet, internet_when, lan, lan_when, relays, relay_ca, bind",
             ],
         ),
         (

@@ -31,6 +31,8 @@ pub struct LinkConfig {
     pub internet_when: Option<LinkUse>,
     /// URLs of relays to use instead of the public ones.
     pub relays: Vec<String>,
+    /// Certificates (PEM) that vouch for these besides the well-known authorities.
+    pub relay_ca: Vec<u8>,
     /// Addresses to bind; port 0 keeps the port that was given last time, where it is free.
     pub bind: Vec<SocketAddr>,
     /// The folder where the system lists batteries and chargers.
@@ -46,6 +48,7 @@ impl Default for LinkConfig {
             lan_when: None,
             internet_when: None,
             relays: Vec::new(),
+            relay_ca: Vec::new(),
             power_supply: PathBuf::from("/sys/class/power_supply"),
             bind: vec![
                 SocketAddr::from(([0, 0, 0, 0], 0)),

@@ -191,6 +191,7 @@ impl Inner {
                 lan: in_use.lan,
             },
             relays: self.config.links.relays.clone(),
+            relay_ca: self.config.links.relay_ca.clone(),
         };
         let opened = Links::bind(config, self.admission.clone()).await;
         let (links, arrivals) = opened.map_err(|error| Error::Links {
@@ -201,6 +202,8 @@ impl Inner {
         self.store
             .write(move |txn| records::remember_bound(txn, &bound))
             .await?;
+        self.tasks
+            .spawn(follow_relay(self.clone(), links.watch_relay()));
         *self.links.write().unwrap_or_else(PoisonError::into_inner) = Some(links);
         self.tasks.spawn(accept(self.clone(), arrivals));
         self.wake_all();
@@ -509,6 +512,20 @@ const fn add(one: Exchanged, other: Exchanged) -> Exchanged {
         entries_out: one.entries_out + other.entries_out,
         bytes_in: one.bytes_in + other.bytes_in,
         bytes_out: one.bytes_out + other.bytes_out,
+    }
+}
+
+/// Calls those who weren't reached when a relay answers again, until the endpoint closes.
+async fn follow_relay(inner: Arc<Inner>, mut relay: links::RelayWatch) {
+    let mut before = false;
+    while let Some(connected) = relay.changed().await {
+        if connected != before {
+            inner.events.emit(EventKind::Presence, About::default());
+        }
+        if connected && !before {
+            inner.wake_all();
+        }
+        before = connected;
     }
 }
 

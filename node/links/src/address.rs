@@ -49,6 +49,20 @@ pub fn may_dial(addr: SocketAddr, reach: impl Into<Reach>) -> bool {
     addr.port() != 0 && unicast && may_answer(addr, reach)
 }
 
+/// Whether a relay that somebody else named may be asked, by its URL's scheme and host: over TLS,
+/// and not at an address of this machine or a local network.
+#[must_use]
+pub fn may_ask(scheme: &str, host: &str) -> bool {
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    let outside = match literal.parse::<IpAddr>() {
+        Ok(ip) => {
+            may_dial(SocketAddr::new(ip, 443), Internet::Direct) && kind(ip) == PathKind::Internet
+        }
+        Err(_) => host != "localhost" && !host.ends_with(".localhost") && !host.ends_with(".local"),
+    };
+    scheme == "https" && outside
+}
+
 /// Whether packets from `addr` are answered, as far as its kind goes.
 #[must_use]
 pub fn may_answer(addr: SocketAddr, reach: impl Into<Reach>) -> bool {
@@ -127,6 +141,27 @@ mod tests {
             assert!(may_dial(addr("127.0.0.1:1"), reach));
             let outside = may_dial(addr("8.8.8.8:53"), reach);
             assert_eq!(outside, internet != Internet::Off);
+        }
+    }
+
+    #[test]
+    fn a_relay_that_somebody_named_leads_nowhere_inside() {
+        for host in ["relay.example.org", "203.0.113.9", "[2001:db8::1]"] {
+            assert!(may_ask("https", host), "{host}");
+            assert!(!may_ask("http", host), "{host}");
+        }
+        for host in [
+            "127.0.0.1",
+            "192.168.1.1",
+            "[::1]",
+            "[fe80::1]",
+            "[::ffff:10.0.0.1]",
+            "0.0.0.0",
+            "localhost",
+            "a.localhost",
+            "printer.local",
+        ] {
+            assert!(!may_ask("https", host), "{host}");
         }
     }
 

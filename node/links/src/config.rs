@@ -74,4 +74,6 @@ pub struct Config {
     pub reach: Reach,
     /// Relay URLs to use instead of the public ones, with [`Internet::Relay`].
     pub relays: Vec<String>,
+    /// Certificates (PEM) that vouch for a relay besides the well-known authorities; empty for none.
+    pub relay_ca: Vec<u8>,
 }

@@ -163,6 +163,15 @@ impl Links {
         })
     }
 
+    /// Follows [`Self::relay_state`].
+    #[must_use]
+    pub fn watch_relay(&self) -> RelayWatch {
+        RelayWatch {
+            changes: Box::pin(self.inner.endpoint.home_relay_status().stream()),
+            stop: self.inner.stop.clone(),
+        }
+    }
+
     /// The sockets as bound, ports included: what to remember for the next start.
     #[must_use]
     pub fn bound(&self) -> Vec<SocketAddr> {
@@ -285,6 +294,7 @@ impl Links {
             admission: inner.admission.clone(),
             live: inner.live.clone(),
             reach,
+            relays: inner.config.relays.as_slice().into(),
             door,
             stop: stop.clone(),
         };
@@ -356,6 +366,7 @@ impl Inner {
             admission: self.admission.clone(),
             live: self.live.clone(),
             reach: self.config.reach,
+            relays: self.config.relays.as_slice().into(),
             door: Door::Main,
             stop: self.stop.clone(),
         };
@@ -379,6 +390,26 @@ fn reachable(endpoint: &Endpoint, addr: &EndpointAddr, reach: Reach) -> Vec<Sock
     });
     all.truncate(limits::ADDRS_MAX);
     all
+}
+
+/// Follows whether the relay answers.
+pub struct RelayWatch {
+    changes: Pin<Box<dyn Stream<Item = Vec<iroh::endpoint::RelayStatus>> + Send>>,
+    stop: CancellationToken,
+}
+
+impl RelayWatch {
+    /// Whether the relay answers, at once the first time and then whenever something of it changed;
+    /// `None` when the endpoint has closed. Cancel safe.
+    pub async fn changed(&mut self) -> Option<bool> {
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            relays = self.changes.next() => {
+                let relays = relays?;
+                Some(relays.first().is_some_and(iroh::endpoint::RelayStatus::is_connected))
+            }
+        }
+    }
 }
 
 /// Follows the endpoint's addresses through interface and network changes.

@@ -151,6 +151,7 @@ mod tests {
             bind: vec!["127.0.0.1:0".parse().unwrap()],
             reach: Internet::Off.into(),
             relays: Vec::new(),
+            relay_ca: Vec::new(),
         };
         let (a, _) = Links::bind(config(1), admission.clone()).await.unwrap();
         let (b, _) = Links::bind(config(2), Admission::new()).await.unwrap();

@@ -42,7 +42,9 @@ pub use address::PathKind;
 pub use admission::{Admission, Refusal, RefusalCounts, Verdict};
 pub use config::{Config, EndpointSecret, Internet, Reach};
 pub use connection::{Connection, Path, PathChanges, UdpTraffic};
-pub use endpoint::{AddrWatch, Arrival, DialError, Error, Links, RelayState, TemporaryEndpoint};
+pub use endpoint::{
+    AddrWatch, Arrival, DialError, Error, Links, RelayState, RelayWatch, TemporaryEndpoint,
+};
 pub use gossip::{
     DialHint, GOSSIP_PAYLOAD_BYTES_MAX, PairError, PairEvent, PairReceiver, PairSender, PairTopic,
 };

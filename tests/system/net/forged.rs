@@ -285,6 +285,7 @@ fn dials(host: &Host, to: EndpointId, at: SocketAddr, protocol: Protocol) -> boo
                 bind: vec!["10.1.0.66:0".parse().unwrap()],
                 reach: Internet::Off.into(),
                 relays: Vec::new(),
+                relay_ca: Vec::new(),
             };
             let admission = Admission::new();
             admission.permit(to);

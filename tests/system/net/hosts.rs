@@ -194,6 +194,14 @@ impl Host {
         Node::prepared_at(self.place().clone(), LINKS)
     }
 
+    /// A node with an identity and settings of its own.
+    pub(crate) fn node_with(&self, name: &str, settings: &str) -> Node {
+        let mut node = Node::prepared_at(self.place().clone(), settings);
+        node.start();
+        node.post("/setup", &serde_json::json!({ "name": name }));
+        node
+    }
+
     /// A node with an identity.
     pub(crate) fn node(&self, name: &str) -> Node {
         let mut node = self.prepared();
@@ -219,6 +227,15 @@ pub(crate) fn is_at(node: &Node, ip: &str) {
     });
 }
 
+/// What a router does to the ports of those behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ports {
+    /// It keeps them, to whomever they send: as most boxes at home.
+    Kept,
+    /// Each destination sees another one, so nobody can tell another where to knock.
+    Random,
+}
+
 /// A host that passes on between its first and its second interface, and gives what leaves by the
 /// second its own address.
 pub(crate) struct Router {
@@ -226,22 +243,30 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(host: Host) -> Self {
-        host.namespace.nft(
-            "table ip nat {
-                chain out {
+    pub(super) fn new(host: Host, ports: Ports) -> Self {
+        let masquerade = match ports {
+            Ports::Kept => "masquerade",
+            Ports::Random => "masquerade fully-random",
+        };
+        host.namespace.nft(&format!(
+            "table ip nat {{
+                chain out {{
                     type nat hook postrouting priority 100; policy accept;
-                    oifname \"eth1\" masquerade
-                }
-            }
-            table ip wall {
-                chain through {
+                    oifname \"eth1\" {masquerade}
+                }}
+            }}
+            table ip wall {{
+                chain inside {{
+                    type filter hook input priority 0; policy accept;
+                    iifname \"eth1\" ct state new drop
+                }}
+                chain through {{
                     type filter hook forward priority 0; policy drop;
                     iifname \"eth0\" accept
                     ct state established,related accept
-                }
-            }",
-        );
+                }}
+            }}"
+        ));
         host.namespace.set("ipv4/ip_forward", "1");
         Self { _host: host }
     }

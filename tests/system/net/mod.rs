@@ -24,7 +24,9 @@ mod beacons;
 mod crowd;
 mod forged;
 mod interfaces;
+mod internet;
 mod itself;
+mod links;
 mod machine;
 mod meeting;
 mod nearby;
@@ -39,7 +41,7 @@ use std::{
 };
 
 use capture::Capture;
-pub(crate) use hosts::{Host, Router, Switch};
+pub(crate) use hosts::{Host, Ports, Router, Switch};
 use line::{Line, Running};
 use namespace::{Namespace, Right};
 use packet::Packet;
@@ -125,10 +127,20 @@ impl Net {
     /// A router that hides what is behind `inner` from `outer`, as the box at home does. Needs
     /// `nft`.
     pub(crate) fn router(&self, inner: (&Switch, &str), outer: (&Switch, &str)) -> Router {
+        self.router_with(Ports::Kept, inner, outer)
+    }
+
+    /// The same, saying what it does to ports.
+    pub(crate) fn router_with(
+        &self,
+        ports: Ports,
+        inner: (&Switch, &str),
+        outer: (&Switch, &str),
+    ) -> Router {
         let mut host = self.bare_host();
         self.plug(&mut host, inner.0, &[inner.1]);
         self.plug(&mut host, outer.0, &[outer.1]);
-        Router::new(host)
+        Router::new(host, ports)
     }
 
     fn namespace(&self) -> Namespace {

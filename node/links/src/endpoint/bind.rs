@@ -14,6 +14,11 @@ use iroh::{
         BindOpts, Builder, IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt,
         presets::Empty,
     },
+    tls::CaTlsConfig,
+};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
 };
 
 use super::Error;
@@ -51,7 +56,8 @@ pub(super) async fn open(
         .crypto_provider(crypto::provider())
         .transport_config(transport())
         .relay_mode(relays(config)?)
-        .net_report_config(NetReportConfig::minimal())
+        .ca_tls_config(authorities(&config.relay_ca)?)
+        .net_report_config(net_report(config))
         .portmapper_config(PortmapperConfig::Disabled)
         .hooks(gate)
         .clear_ip_transports();
@@ -94,6 +100,34 @@ fn relays(config: &Config) -> Result<RelayMode, Error> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(RelayMode::custom(urls))
+}
+
+/// Where a network lets no UDP out, only HTTPS finds a relay, and that is where one is needed most.
+/// Without relays nothing is asked.
+fn net_report(config: &Config) -> NetReportConfig {
+    let mut report = NetReportConfig::minimal();
+    report.https_probes = config.reach.internet == Internet::Relay;
+    report
+}
+
+/// Who vouches for relays: the well-known authorities, and those that the person named.
+fn authorities(pem: &[u8]) -> Result<CaTlsConfig, Error> {
+    if pem.is_empty() {
+        return Ok(CaTlsConfig::embedded());
+    }
+    let found = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Error::RelayCa(error.to_string()))?;
+    if found.is_empty() {
+        return Err(Error::RelayCa("found none".to_owned()));
+    }
+    let mut known = RootCertStore::empty();
+    for certificate in &found {
+        known
+            .add(certificate.clone())
+            .map_err(|error| Error::RelayCa(error.to_string()))?;
+    }
+    Ok(CaTlsConfig::embedded().with_extra_roots(found))
 }
 
 fn with_addrs(mut builder: Builder, addrs: &[SocketAddr]) -> Result<Builder, Error> {
@@ -159,6 +193,20 @@ mod tests {
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_vouches_for_relays_is_certificates() {
+        assert!(authorities(b"").is_ok());
+        let pem = include_bytes!("../../../../tests/fixtures/relay/authority.pem");
+        assert!(authorities(pem).is_ok());
+        for bad in [
+            &b"no certificate"[..],
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            &pem[..pem.len() / 2],
+        ] {
+            assert!(matches!(authorities(bad), Err(Error::RelayCa(_))));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Dialling from one of the node's endpoints.
 
-use std::{collections::BTreeSet, net::SocketAddr, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use iroh::{Endpoint, EndpointAddr, RelayUrl, TransportAddr};
 use proto::{EndpointId, limits};
@@ -25,11 +25,25 @@ pub(super) struct Origin {
     pub(super) admission: Admission,
     pub(super) live: Live,
     pub(super) reach: Reach,
+    /// Relays of the person's own choice.
+    pub(super) relays: Arc<[String]>,
     pub(super) door: Door,
     pub(super) stop: CancellationToken,
 }
 
 impl Origin {
+    /// A relay that a contact named, where it may be asked: it must not lead into the local network,
+    /// unless it is one of ours.
+    fn relay(&self, url: &str) -> Option<RelayUrl> {
+        let url = RelayUrl::from_str(url).ok()?;
+        let ours = self
+            .relays
+            .iter()
+            .filter_map(|own| RelayUrl::from_str(own).ok());
+        let known = ours.into_iter().any(|own| own == url);
+        (known || address::may_ask(url.scheme(), url.host_str()?)).then_some(url)
+    }
+
     pub(super) async fn dial(
         &self,
         to: EndpointId,
@@ -53,12 +67,12 @@ impl Origin {
             .take(limits::ADDRS_MAX)
             .map(|addr| TransportAddr::Ip(*addr))
             .collect();
-        if self.reach.internet == Internet::Relay
-            && let Some(url) = relay
-                .as_deref()
-                .and_then(|url| RelayUrl::from_str(url).ok())
-        {
-            targets.insert(TransportAddr::Relay(url));
+        if self.reach.internet == Internet::Relay {
+            let theirs = relay.as_deref().and_then(|url| self.relay(url));
+            // They may have come to ours, or use the same ones, without having told us.
+            let ours = self.endpoint.addr().relay_urls().next().cloned();
+            let relays = theirs.into_iter().chain(ours);
+            targets.extend(relays.map(TransportAddr::Relay));
         }
         if targets.is_empty() {
             return Err(DialError::NoAddress {

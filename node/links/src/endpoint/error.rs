@@ -26,6 +26,9 @@ pub enum Error {
         /// What was given.
         found: String,
     },
+    /// What should vouch for relays is no certificate.
+    #[error("expected certificates in PEM form that vouch for relays: {0}")]
+    RelayCa(String),
     /// The endpoint was shut down.
     #[error("the endpoint is closed")]
     Closed,

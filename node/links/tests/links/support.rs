@@ -50,6 +50,7 @@ pub(crate) fn config(seed: u8) -> Config {
         bind: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         reach: Internet::Off.into(),
         relays: Vec::new(),
+        relay_ca: Vec::new(),
     }
 }
 

@@ -72,6 +72,7 @@ async fn endpoint(secret: [u8; 32], to: &Address) -> Links {
         bind: vec!["127.0.0.1:0".parse().unwrap()],
         reach: Internet::Off.into(),
         relays: Vec::new(),
+        relay_ca: Vec::new(),
     };
     let admission = Admission::new();
     admission.permit(to.id);
