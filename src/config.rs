@@ -44,6 +44,7 @@ const LINKS: &[&str] = &[
     "lan",
     "lan_when",
     "relays",
+    "relay_ca",
     "bind",
 ];
 /// The keys that `[storage]` may have.
