@@ -122,12 +122,12 @@ async fn a_contacts_page_tells_of_this_meeting_and_those_before() {
     let at = format!("/contacts/{id}");
     let page = browser.page(&at).await;
     assert!(
-        page.contains("<dt>Path</dt><dd>this machine, since"),
+        page.contains("<dt>Path</dt><dd>this machine, taken"),
         "{page}"
     );
     assert!(!page.contains("Meet now") && !page.contains("The last meetings"));
     let page = browser.page("/links").await;
-    assert!(page.contains("over this machine since"), "{page}");
+    assert!(page.contains("over this machine, taken"), "{page}");
     assert!(
         browser
             .page("/meetings")
