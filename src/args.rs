@@ -115,6 +115,8 @@ pub(crate) enum Command {
     },
     /// Add somebody who is with you: both run this, compare three words and say yes
     Nearby(Nearby),
+    /// Introduce two of your contacts to each other, list introductions or answer one
+    Introduce(Introduce),
     /// Your contacts
     Contacts {
         #[command(subcommand)]
@@ -212,6 +214,22 @@ pub(crate) enum InviteAction {
         /// Its id, as `waymeet invite list` shows it
         id: String,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Introduce {
+    /// Two contacts; without them introductions are listed
+    #[arg(num_args = 2, value_name = "CONTACT")]
+    pub(crate) people: Vec<String>,
+    /// A few words to both
+    #[arg(long, default_value = "")]
+    pub(crate) message: String,
+    /// Say yes to an introduction that you got
+    #[arg(long, value_name = "ID", conflicts_with = "people")]
+    pub(crate) accept: Option<String>,
+    /// Say no to one
+    #[arg(long, value_name = "ID", conflicts_with_all = ["people", "accept"])]
+    pub(crate) decline: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -6,6 +6,7 @@ mod contacts;
 mod dashboard;
 mod doctor;
 mod forums;
+mod introductions;
 mod invites;
 mod links;
 mod messages;
@@ -73,6 +74,7 @@ pub(crate) fn run(
         Command::Search { text, page } => node::search(&cx, &text, &page),
         Command::Invite(invite) => invites::run(&cx, invite),
         Command::Join { link } => invites::join(&cx, &link),
+        Command::Introduce(introduce) => introductions::run(&cx, &introduce),
         Command::Nearby(nearby) => nearby::run(&cx, &nearby),
         Command::Contacts { action } => contacts::run(&cx, action),
         Command::Forums { action } => forums::run(&cx, action),

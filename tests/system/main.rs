@@ -28,6 +28,7 @@ mod entries;
 mod events;
 mod forums;
 mod house;
+mod introductions;
 mod invites;
 mod malformed;
 mod meetings;

@@ -9,6 +9,7 @@ use links::{CloseCode, Connection, MeetStream, Protocol};
 use proto::{
     IdentityId, Millis,
     card::{Card, Invite, InviteSecret, Join, JoinAnswer, PairSecret, Refusal},
+    introduction::Frame,
     limits::CONTACTS_MAX,
     nearby::Met,
     space::conversation_id,
@@ -23,13 +24,14 @@ use crate::{
     events::About,
     files::Keys,
     inner::{Inner, about_contact},
+    introductions,
     records::{self, ContactState},
     spaces,
     view::Trust,
 };
 
 /// The label of the keying material that a meet takes from its connection.
-const EXPORTER_LABEL: &[u8] = b"waymeet/meet/1";
+pub(crate) const EXPORTER_LABEL: &[u8] = b"waymeet/meet/1";
 /// How long the other side may take for its part of the exchange.
 const EXCHANGE_WAIT: Duration = Duration::from_secs(10);
 /// How long a joiner's connection is kept while the person decides; then it comes again.
@@ -389,11 +391,15 @@ pub(crate) async fn welcome(inner: Arc<Inner>, conn: Connection) {
     conn.close(CloseCode::Done, "");
 }
 
-async fn hear(inner: &Inner, conn: &Connection) -> Option<(MeetStream, [u8; 32], Join)> {
+async fn hear(inner: &Arc<Inner>, conn: &Connection) -> Option<(MeetStream, [u8; 32], Join)> {
     inner.keys()?;
     let exporter = conn.exporter(EXPORTER_LABEL, b"").ok()?;
     let mut stream = MeetStream::open(conn.clone()).await.ok()?;
     let join = stream.recv().await.ok()??;
+    if Frame::begins(&join) {
+        introductions::welcome(inner, conn, stream, exporter, &join).await;
+        return None;
+    }
     Some((stream, exporter, Join::decode(&join).ok()?))
 }
 

@@ -21,6 +21,7 @@ use crate::{
     event::EventKind,
     events::About,
     inner::{Inner, about_contact},
+    introductions::{self, Heard},
     own_feed,
     records::{self, OfferState},
     spaces,
@@ -173,6 +174,8 @@ pub(crate) struct Aftermath {
     pub(crate) audience: bool,
     /// Keys of beacons changed.
     pub(crate) beacons: bool,
+    /// New entries about introductions.
+    introductions: Vec<Heard>,
 }
 
 /// Events in order. Those of new entries become texts only after the commit: the writer has
@@ -213,12 +216,8 @@ impl Inner {
         endpoint: EndpointId,
         jobs: Vec<Job>,
     ) -> Result<Vec<JobResult>, Error> {
-        let own = self
-            .keys()
-            .map(|keys| (keys.identity.id(), keys.device.id()));
-        let Some((own, device)) = own else {
-            return Err(Error::Closed);
-        };
+        let keys = self.keys().ok_or(Error::Closed)?;
+        let (own, device) = (keys.identity.id(), keys.device.id());
         let from = From {
             contact,
             endpoint,
@@ -226,9 +225,15 @@ impl Inner {
             device,
             now: clock::now(),
         };
-        let (results, aftermath) = self
+        let (results, aftermath, followed) = self
             .store
-            .write(move |txn| from.take_all(txn, jobs))
+            .write(move |txn| {
+                let (results, aftermath) = from.take_all(txn, jobs)?;
+                txn.settle()?;
+                let followed =
+                    introductions::follow(txn, &keys, &aftermath.introductions, from.now)?;
+                Ok((results, aftermath, followed))
+            })
             .await?;
         self.events.emit_all(aftermath.events.events());
         if aftermath.audience {
@@ -240,6 +245,7 @@ impl Inner {
         for result in &results {
             self.pass_on(endpoint, result);
         }
+        introductions::followed(self, &followed);
         Ok(results)
     }
 
@@ -544,6 +550,18 @@ fn imported(
         }
         Err(ImportError::Store(error)) => return Err(error),
     };
+    let about = imported.entries.iter().filter(|entry| {
+        let kinds = [kind::INTRODUCTION, kind::INTRODUCED];
+        entry.kind.is_some_and(|kind| kinds.contains(&kind))
+    });
+    aftermath.introductions.extend(about.filter_map(|entry| {
+        entry.author.map(|author| Heard {
+            space,
+            device,
+            seq: entry.seq,
+            author,
+        })
+    }));
     let new = noted(space, &mut imported, aftermath);
     if (missing == 0) != (txn.missing_below(space)? == 0) {
         // Pages say whether older posts are still arriving.

@@ -436,6 +436,7 @@ impl Searching {
                     });
                 } else {
                     self.inner.wake(contact);
+                    self.inner.introductions.wake();
                 }
             }
         }

@@ -26,6 +26,7 @@ mod events;
 pub mod files;
 mod inner;
 mod intake;
+mod introductions;
 mod invites;
 mod lan;
 mod meeting;

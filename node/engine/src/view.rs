@@ -249,6 +249,8 @@ pub struct Contact {
     pub nickname: Option<String>,
     /// How sure we are.
     pub trust: Trust,
+    /// Who introduced them, as long as nobody has compared anything since.
+    pub introduced_by: Option<Person>,
     /// How far it is.
     pub state: ContactState,
     /// Connected now.
@@ -273,6 +275,61 @@ pub struct Contact {
     pub same_name: bool,
     /// Why the last attempt to reach them failed, in words.
     pub last_error: Option<String>,
+}
+
+/// What somebody said to an introduction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntroductionAnswer {
+    /// Nothing yet.
+    Waiting,
+    /// Yes.
+    Yes,
+    /// Not now.
+    No,
+}
+
+/// How far an introduction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntroductionState {
+    /// It waits for our answer.
+    Asks,
+    /// It waits for others' answers.
+    Waits,
+    /// Both said yes: their devices have to meet once.
+    Meets,
+    /// They are contacts; of one that we made, both said yes.
+    Done,
+    /// Somebody said no.
+    Declined,
+    /// It is too old.
+    Expired,
+}
+
+/// An introduction that we made between two contacts, or that a contact made for us.
+#[derive(Debug, Clone)]
+pub struct Introduction {
+    /// The same on all three nodes.
+    pub id: String,
+    /// We made it.
+    pub made: bool,
+    /// Who introduces.
+    pub by: Person,
+    /// Who is introduced; we, where we didn't make it.
+    pub one: Person,
+    /// To whom.
+    pub other: Person,
+    /// What the introducer says about it; may be empty.
+    pub message: String,
+    /// When it was made, or came.
+    pub at_ms: Millis,
+    /// Until when it can be answered and carried out.
+    pub expires_ms: Millis,
+    /// What the one said.
+    pub one_says: IntroductionAnswer,
+    /// What the other said.
+    pub other_says: IntroductionAnswer,
+    /// How far it is.
+    pub state: IntroductionState,
 }
 
 /// Meeting somebody nearby.

@@ -170,6 +170,8 @@ pub struct Admission {
 struct State {
     permitted: HashSet<EndpointId>,
     meet_open: bool,
+    /// Who may come for a meet although the door is closed: somebody introduced them.
+    introduced: HashSet<EndpointId>,
     /// Addresses on local networks from which packets are answered.
     neighbours: HashSet<IpAddr>,
     /// Accepted meet attempts within [`MEET_WINDOW`], oldest first, at most [`MEET_ATTEMPTS`].
@@ -209,6 +211,11 @@ impl Admission {
     /// Opens or closes the door for people who come to add a contact.
     pub fn set_meet_open(&self, open: bool) {
         self.lock().meet_open = open;
+    }
+
+    /// Lets these come to add a contact, whether or not the door is open: somebody introduced them.
+    pub fn set_introduced(&self, introduced: HashSet<EndpointId>) {
+        self.lock().introduced = introduced;
     }
 
     /// From which addresses of local networks packets are answered. Others get no sign that a node
@@ -310,7 +317,11 @@ impl State {
             (Protocol::Meet, Side::Dialer, Door::Main)
             | (Protocol::Meet, Side::Acceptor, Door::Temporary)
             | (Protocol::Meet, Side::Dialer | Side::Acceptor, Door::Nearby) => Verdict::Admit,
-            (Protocol::Meet, Side::Acceptor, Door::Main) if self.meet_open => Verdict::Admit,
+            (Protocol::Meet, Side::Acceptor, Door::Main)
+                if self.meet_open || self.introduced.contains(&remote) =>
+            {
+                Verdict::Admit
+            }
             (Protocol::Meet, Side::Acceptor, Door::Main) => Verdict::Refuse(Refusal::MeetClosed),
             (Protocol::Sync | Protocol::Gossip, _, Door::Main)
                 if self.permitted.contains(&remote) =>

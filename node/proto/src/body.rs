@@ -11,8 +11,10 @@ use fields::Fields;
 
 use crate::{
     admission::{AdmissionError, Certificate, Chain},
+    beacon::BeaconKey,
     cbor::{self, MapWriter},
     ids::{DeviceId, EntryId, IdentityId, SpaceId},
+    introduction::IntroductionId,
     keys::{DeviceKey, Domain, IdentityKey, Signature, verify},
     limits::BODY_BYTES_MAX,
     time::Millis,
@@ -231,8 +233,35 @@ pub enum Body<'a> {
     },
     /// The end of a device.
     Revocation(Box<Revocation>),
+    /// A mutual contact introduces somebody.
+    Introduction {
+        /// Names the introduction, the same to both.
+        id: IntroductionId,
+        /// Who is introduced.
+        identity: IdentityId,
+        /// Their name.
+        name: &'a str,
+        /// What the introducer says about it.
+        message: Option<&'a str>,
+    },
+    /// The answer of somebody who was introduced, or that answer as the introducer passes it on.
+    Introduced {
+        /// Which introduction.
+        id: IntroductionId,
+        /// Who they are and where they are met, of a yes; `None` of a no.
+        yes: Option<Introduced<'a>>,
+    },
     /// A kind that this program doesn't know; kept and passed on.
     Unknown(u64),
+}
+
+/// What a yes to an introduction carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduced<'a> {
+    /// The card, for this introduction; see [`IntroductionId::binding`].
+    pub card: &'a [u8],
+    /// The key of the device's beacons.
+    pub beacon: BeaconKey,
 }
 
 /// A reply or a comment.
@@ -303,6 +332,10 @@ pub mod kind {
     pub const DRAFT: u64 = 19;
     /// Reserved: receipt.
     pub const RECEIPT: u64 = 20;
+    /// Somebody is introduced.
+    pub const INTRODUCTION: u64 = 21;
+    /// An answer to that.
+    pub const INTRODUCED: u64 = 22;
 }
 
 impl<'a> Body<'a> {
@@ -406,6 +439,23 @@ impl<'a> Body<'a> {
                     .bytes(4, &revocation.id.0)
                     .bytes(5, &revocation.signature.0);
             }
+            Self::Introduction {
+                id,
+                identity,
+                name,
+                message,
+            } => {
+                map.bytes(1, &id.0).bytes(2, &identity.0).text(3, name);
+                if let Some(message) = message {
+                    map.text(4, message);
+                }
+            }
+            Self::Introduced { id, yes } => {
+                map.bytes(1, &id.0).uint(2, u64::from(yes.is_some()));
+                if let Some(Introduced { card, beacon }) = yes {
+                    map.bytes(3, card).bytes(4, &beacon.0);
+                }
+            }
             Self::Unknown(_) => {}
         }
         map.finish()
@@ -427,6 +477,8 @@ impl<'a> Body<'a> {
             Self::Reaction { .. } => kind::REACTION,
             Self::Message { .. } => kind::MESSAGE,
             Self::Revocation(_) => kind::REVOCATION,
+            Self::Introduction { .. } => kind::INTRODUCTION,
+            Self::Introduced { .. } => kind::INTRODUCED,
             Self::Unknown(kind) => *kind,
         }
     }

@@ -26,6 +26,8 @@ use crate::{
 
 /// What a link begins with.
 pub const SCHEME: &str = "waymeet:";
+/// Bytes of a card: certificate, name, twelve addresses and a relay take less than 1,000.
+pub const CARD_BYTES_MAX: usize = 1_024;
 /// Bytes of a relay's URL.
 const RELAY_BYTES_MAX: usize = 200;
 const VERSION: u8 = 1;

@@ -27,6 +27,7 @@ pub mod fork;
 pub mod frame;
 pub mod frontier;
 pub mod ids;
+pub mod introduction;
 pub mod keys;
 pub mod limits;
 pub mod merkle;

@@ -55,6 +55,10 @@ pub const INVITE_LINK_CHARS_MAX: usize = 1_200;
 pub const ADDRS_MAX: usize = 12;
 /// Offers that one contact can leave unanswered.
 pub const OFFERS_PER_CONTACT_MAX: usize = 64;
+/// Introductions by one contact that wait for an answer or a meeting.
+pub const INTRODUCTIONS_PER_CONTACT_MAX: usize = 32;
+/// How long an introduction is good, in milliseconds: 14 days.
+pub const INTRODUCTION_EXPIRY_MS: u64 = 14 * 24 * 3_600 * 1_000;
 /// Devices of one identity.
 pub const DEVICES_PER_IDENTITY_MAX: usize = 16;
 /// A claimed time further ahead of our own than this is shown as doubtful, in milliseconds.

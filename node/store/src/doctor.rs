@@ -335,7 +335,14 @@ impl<S: Source> Doctor<'_, S> {
                 }
             )*};
         }
-        all!(invites, offers_in, offers_out, all_left, settings);
+        all!(
+            invites,
+            offers_in,
+            offers_out,
+            all_left,
+            introductions,
+            settings
+        );
         let own = view.own_device();
         self.sound(Part::Records, own)?;
         let contacts = view.contacts();

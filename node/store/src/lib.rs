@@ -68,8 +68,9 @@ pub use feeds::{Appended, Filled, Imported};
 pub use project::NewEntry;
 pub use reading::{Cursor, Entry, Item, Page, Reblogged, TopicNumber};
 pub use records::{
-    Beacons, Contact, ContactDevice, ContactState, Invite, Left, MEETINGS_PER_CONTACT_MAX, Met,
-    MetEnd, OfferIn, OfferOut, OfferState, OwnDevice, Setting, Trust,
+    Beacons, Contact, ContactDevice, ContactState, Introduction, Invite, Left,
+    MEETINGS_PER_CONTACT_MAX, Met, MetEnd, OfferIn, OfferOut, OfferState, OwnDevice, Said, Setting,
+    Trust,
 };
 pub use relations::{Quote, Reaction, Version};
 pub use room::{Free, free_bytes};

@@ -4,6 +4,7 @@
 //! this module decides nothing about what the rows mean.
 
 mod beacons;
+mod introductions;
 mod meetings;
 mod offers;
 mod people;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 use proto::{
     EndpointId, IdentityId, Millis, SpaceId,
     admission::Certificate,
+    introduction::IntroductionId,
     wire::{Reader, WireError, put_prefixed, put_varint},
 };
 use zeroize::Zeroizing;
@@ -27,6 +29,7 @@ use crate::{
 };
 
 pub use beacons::Beacons;
+pub use introductions::{Introduction, Said};
 pub use meetings::{MEETINGS_PER_CONTACT_MAX, Met, MetEnd};
 pub use offers::{Invite, Left, OfferIn, OfferOut, OfferState};
 pub use people::{Contact, ContactDevice, ContactState, Trust};
@@ -170,6 +173,8 @@ records! {
     Left [SpaceId]: left, all_left, put_left, remove_left;
     /// Keys of beacons between this device and a contact.
     Beacons [IdentityId]: beacons, all_beacons, put_beacons, remove_beacons;
+    /// An introduction that we made or got.
+    Introduction [IntroductionId]: introduction, introductions, put_introduction, remove_introduction;
     /// A setting.
     Setting [String]: setting, settings, put_setting, remove_setting;
 }
@@ -278,6 +283,12 @@ impl Txn<'_> {
         for (key, _) in self.collect(Table::Exclusions, Key::new())? {
             if key.get(32..) == Some(identity.0.as_slice()) {
                 self.remove(Table::Exclusions, &key)?;
+            }
+        }
+        for (id, introduction) in self.introductions()? {
+            let Introduction { by, one, other, .. } = introduction;
+            if [one, other].contains(identity) || by == *identity && !introduction.done {
+                self.remove_introduction(&id)?;
             }
         }
         for (id, offer) in self.offers_in()? {

@@ -118,6 +118,8 @@ tables! {
     Quotas = "quotas-1",
     /// Contact 32 -> keys of beacons between this device and theirs.
     Beacons = "beacons-1",
+    /// Introduction 16 -> an introduction that we made or got.
+    Introductions = "introductions-1",
     /// Number u64 -> a meeting that ended.
     Meetings = "meetings-1",
     /// Contact 32, number u64 of a meeting with them.

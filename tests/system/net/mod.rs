@@ -25,6 +25,7 @@ mod crowd;
 mod forged;
 mod interfaces;
 mod internet;
+mod introductions;
 mod itself;
 mod links;
 mod machine;

@@ -9,6 +9,7 @@ pub(crate) mod dto;
 mod entries;
 pub(crate) mod extract;
 mod forums;
+mod introductions;
 mod meetings;
 mod nearby;
 mod node;
@@ -73,6 +74,7 @@ pub(crate) fn taken_by(bytes: &[u8]) -> usize {
         parse_json::<forums::NewOffer>(bytes).is_ok(),
         parse_json::<forums::NewReply>(bytes).is_ok(),
         parse_json::<forums::NewThread>(bytes).is_ok(),
+        parse_json::<introductions::IntroductionRequest>(bytes).is_ok(),
         parse_json::<nearby::NearbyRequest>(bytes).is_ok(),
         parse_json::<node::LinksPatch>(bytes).is_ok(),
         parse_json::<node::NewName>(bytes).is_ok(),
@@ -124,6 +126,7 @@ fn describe() -> Routes {
     let routes = contacts::routes(routes);
     let routes = meetings::routes(routes);
     let routes = nearby::routes(routes);
+    let routes = introductions::routes(routes);
     let routes = forums::routes(routes);
     let routes = blogs::routes(routes);
     let routes = conversations::routes(routes);

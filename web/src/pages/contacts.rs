@@ -20,6 +20,7 @@ use super::{
     Ctx, Layout, Nav, again,
     form::Form,
     html,
+    introductions::{self, IntroductionView},
     meetings::{self, MeetingView, Progress},
     misfit, next_href, page_query,
     parts::{Who, link_words, trust_words},
@@ -75,6 +76,7 @@ pub(super) fn presence(contact: &Contact) -> String {
 struct ContactsPage {
     page: Layout,
     asks: Vec<ContactView>,
+    introductions: Vec<IntroductionView>,
     contacts: Vec<ContactView>,
     next: Option<String>,
 }
@@ -130,6 +132,7 @@ async fn list(ctx: Ctx, query: Query) -> Outcome<Response> {
             .about("contacts")
             .below("/"),
         asks: views(asks),
+        introductions: introductions::shown(&ctx, None)?,
         contacts: views(contacts),
         next: next_href("/contacts", page.next.as_ref()),
     })
@@ -152,6 +155,10 @@ struct ContactPage {
     online: bool,
     presence: String,
     trust: &'static str,
+    introduced_by: Option<Who>,
+    introductions: Vec<IntroductionView>,
+    /// To whom they can be introduced.
+    choices: Vec<(String, String)>,
     is_sure: bool,
     words: Vec<&'static str>,
     same_name: bool,
@@ -306,6 +313,9 @@ fn contact_page(
         online: contact.online,
         presence: presence(&contact),
         trust: trust_words(contact.trust),
+        introduced_by: contact.introduced_by.as_ref().map(Who::from),
+        introductions: introductions::shown(ctx, Some(id))?,
+        choices: introductions::choices(ctx, id)?,
         is_sure: matches!(contact.trust, Trust::Words | Trust::Verified),
         words: twelve,
         same_name: contact.same_name,

@@ -17,7 +17,9 @@ use super::{
     Ctx, Layout, Nav, again,
     contacts::presence,
     form::Form,
-    html, misfit, next_href, page_query,
+    html,
+    introductions::{self, IntroductionView},
+    misfit, next_href, page_query,
     parts::{PostView, ReplyForm, Who},
     redirect, topic, url_text,
     when::When,
@@ -95,6 +97,7 @@ struct ConversationHtml {
     href: String,
     who: Who,
     presence: String,
+    introductions: Vec<IntroductionView>,
     posts: Vec<PostView>,
     unread: u64,
     arriving: u64,
@@ -150,6 +153,7 @@ fn page(ctx: &Ctx, id: IdentityId, query: &Query, message: Message) -> Outcome<R
             .about(id)
             .below("/messages"),
         presence: presence(&contact),
+        introductions: introductions::shown(ctx, Some(id))?,
         unread: conversation.conversation.unread,
         arriving: conversation.arriving,
         older: conversation

@@ -11,6 +11,7 @@ mod first_run;
 pub(crate) mod form;
 mod forums;
 mod home;
+mod introductions;
 mod invites;
 mod links;
 mod live;
@@ -190,6 +191,9 @@ fn notice(name: &str) -> Option<&'static str> {
         "read" => "Marked as read.",
         "saved" => "Saved.",
         "looking" => "They are being looked for there.",
+        "introduced" => {
+            "Both are asked at your next meetings with them. They become contacts if both say yes."
+        }
         "removed" => "Removed.",
         "joined" => "The link is being used. The contact appears as soon as their node answers.",
         "retracted" => "Taken back.",
@@ -269,6 +273,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(contacts::routes())
         .merge(invites::routes())
         .merge(nearby::routes())
+        .merge(introductions::routes())
         .merge(links::routes())
         .merge(meetings::routes())
         .merge(search::routes())

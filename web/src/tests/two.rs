@@ -378,3 +378,66 @@ async fn who_asks_is_accepted_and_reads_a_blog() {
     ana.node.shutdown().await;
     eva.node.shutdown().await;
 }
+
+/// Without JavaScript: Ben's page offers to introduce, Ana's asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_introduction_is_made_and_answered_by_plain_forms() {
+    let (ana, ben, cem) = (Bench::ana().await, eva().await, Bench::fresh().await);
+    cem.node.set_up("Cem").await.unwrap();
+    for (other, count) in [(&ana, 1), (&cem, 2)] {
+        let invite = ben.post("/invites", json!({})).await;
+        let link = invite["link"].as_str().unwrap();
+        other.node.join(link).await.unwrap();
+        until(&ben.node, "a contact", || {
+            let contacts = ben.node.contacts(&PageQuery::default()).unwrap();
+            contacts.items.iter().filter(|one| one.online).count() == count
+        })
+        .await;
+    }
+    let id = |bench: &Bench| {
+        bench
+            .node
+            .status()
+            .unwrap()
+            .identity
+            .unwrap()
+            .id
+            .to_string()
+    };
+    let (ana_id, ben_id, cem_id) = (id(&ana), id(&ben), id(&cem));
+    let (at_ana, at_ben) = (ana.browser().await, ben.browser().await);
+    let page = at_ben.page(&format!("/contacts/{ana_id}")).await;
+    assert!(page.contains("Introduce them to somebody") && page.contains(&cem_id));
+    let fields = [
+        ("one", ana_id.as_str()),
+        ("other", &cem_id),
+        ("message", "<b>climb</b>"),
+    ];
+    let made = at_ben.change("/introductions", &fields).await;
+    assert!(made.contains("introduced"), "{made}");
+    until(&ana.node, "an introduction", || {
+        !ana.node.introductions().unwrap().is_empty()
+    })
+    .await;
+    for path in ["/contacts".to_owned(), format!("/messages/{ben_id}")] {
+        let page = at_ana.page(&path).await;
+        assert!(page.contains("introduces you to") && page.contains("&#60;b&#62;climb"));
+    }
+    let introduction = ana.node.introductions().unwrap().remove(0).id;
+    let answered = at_ana
+        .change(&format!("/introductions/{introduction}/accept"), &[])
+        .await;
+    assert_eq!(answered, format!("/messages/{ben_id}"));
+    let page = at_ana.page(&answered).await;
+    assert!(page.contains("You said yes."), "{page}");
+    until(&cem.node, "an introduction", || {
+        !cem.node.introductions().unwrap().is_empty()
+    })
+    .await;
+    let at_cem = cem.browser().await;
+    let declined = at_cem
+        .change(&format!("/introductions/{introduction}/decline"), &[])
+        .await;
+    assert_eq!(declined, format!("/messages/{ben_id}"));
+    assert!(at_cem.page(&declined).await.contains("Not now."));
+}

@@ -193,6 +193,10 @@ impl Node {
             name,
             nickname: row.nickname.clone(),
             trust: records::shown_trust(row.trust),
+            introduced_by: match row.trust {
+                store::Trust::Introduced => self.introducer(snapshot, id)?,
+                _ => None,
+            },
             state: match row.state {
                 Row::Pending => ContactState::Pending,
                 Row::Asks => ContactState::Asks,

@@ -2,6 +2,7 @@
 //! durable. Reading calls are quick (they read what the page shows) and may be made from async code.
 
 pub(crate) mod contacts;
+mod introductions;
 mod links;
 mod meetings;
 mod nearby;

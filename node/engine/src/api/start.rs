@@ -63,6 +63,9 @@ impl Node {
         inner.open_links(&seed).await?;
         inner.tasks.spawn(crate::disk::attend(inner.clone()));
         inner.tasks.spawn(crate::lan::attend(inner.clone()));
+        inner
+            .tasks
+            .spawn(crate::introductions::attend(inner.clone()));
         inner.tasks.spawn(crate::choices::attend(inner.clone()));
         let node = Self(inner);
         if node.is_set_up() {

@@ -2,15 +2,18 @@
 
 use minicbor::{Decoder, decode::Error as DecodeError};
 
-use super::{Answer, Body, BodyError, Genesis, Quotable, Reblog, Revocation, kind};
+use super::{Answer, Body, BodyError, Genesis, Introduced, Quotable, Reblog, Revocation, kind};
 use crate::{
     admission::{Certificate, Chain},
+    beacon::BeaconKey,
+    card::CARD_BYTES_MAX,
     cbor::{self, read_map},
     ids::{DeviceId, EntryId, IdentityId},
+    introduction::IntroductionId,
     keys::Signature,
     limits::{
-        NAME_CHARS_MAX, REACTION_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TEXT_BYTES_MAX,
-        TITLE_CHARS_MAX,
+        DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX, REACTION_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX,
+        TEXT_BYTES_MAX, TITLE_CHARS_MAX,
     },
     text,
     time::Millis,
@@ -126,6 +129,17 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn card(&self, key: usize) -> Result<&'a [u8], BodyError> {
+        let card = self.get(key, |d| d.bytes())?;
+        if card.len() <= CARD_BYTES_MAX {
+            return Ok(card);
+        }
+        Err(BodyError::Field {
+            kind: self.kind,
+            key: key as u64,
+        })
+    }
+
     fn answer(&self) -> Result<Answer<'a>, BodyError> {
         Ok(Answer {
             root: self.id(1)?,
@@ -193,6 +207,32 @@ impl<'a> Fields<'a> {
                 id: self.id(4)?,
                 signature: self.signature(5)?,
             })),
+            kind::INTRODUCTION => Body::Introduction {
+                id: IntroductionId(self.get(1, cbor::array)?),
+                identity: IdentityId(self.get(2, cbor::id)?),
+                name: self.name(3)?,
+                message: self.maybe(4, |f| {
+                    f.str(4, |text| {
+                        !text.is_empty() && text::is_text(text, DESCRIPTION_CHARS_MAX)
+                    })
+                })?,
+            },
+            kind::INTRODUCED => Body::Introduced {
+                id: IntroductionId(self.get(1, cbor::array)?),
+                yes: match self.get(2, |d| d.u64())? {
+                    0 => None,
+                    1 => Some(Introduced {
+                        card: self.card(3)?,
+                        beacon: BeaconKey(self.get(4, cbor::array)?),
+                    }),
+                    _ => {
+                        return Err(BodyError::Field {
+                            kind: self.kind,
+                            key: 2,
+                        });
+                    }
+                },
+            },
             other => Body::Unknown(other),
         })
     }

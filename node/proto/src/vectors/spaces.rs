@@ -3,12 +3,14 @@
 use super::{Lines, Person, person};
 use crate::{
     admission::{Certificate, Chain},
-    body::{Answer, Body, Genesis, Quotable, Reblog, Revocation, kind},
+    beacon::BeaconKey,
+    body::{Answer, Body, Genesis, Introduced, Quotable, Reblog, Revocation, kind},
     cbor::MapWriter,
     entry::{Head, Header, NO_BACKLINK},
     fork::{Branch, ForkProof},
     frontier::{Frontier, Holes, Tail},
     ids::{DeviceId, EntryId, SpaceId},
+    introduction::IntroductionId,
     keys::{Domain, Signature},
     merkle::{self, Prefix},
     run::{BodyPart, Item, Run},
@@ -161,6 +163,9 @@ const fn name_of(body: &Body<'_>) -> &'static str {
         Body::Reaction { .. } => "reaction",
         Body::Message { .. } => "message",
         Body::Revocation(_) => "revocation",
+        Body::Introduction { .. } => "introduction",
+        Body::Introduced { yes: None, .. } => "introduced.no",
+        Body::Introduced { .. } => "introduced.yes",
         Body::Unknown(_) => "unknown-kind",
     }
 }
@@ -201,6 +206,17 @@ fn writings(ana: &Person) -> Vec<Vec<u8>> {
         text: "psst",
         parent: None,
     };
+    let id = IntroductionId([0x37; 16]);
+    let introduction = Body::Introduction {
+        id,
+        identity: person(3).identity.id(),
+        name: "Ben",
+        message: Some("You both climb"),
+    };
+    let yes = Introduced {
+        card: b"card",
+        beacon: BeaconKey([0x36; 32]),
+    };
     let bodies = [
         Body::Genesis(Box::new(genesis)),
         Body::Profile { name: "Ana B." },
@@ -211,6 +227,9 @@ fn writings(ana: &Person) -> Vec<Vec<u8>> {
         Body::Comment(answer(None)),
         Body::Reblog(Box::new(reblog)),
         message,
+        introduction,
+        Body::Introduced { id, yes: None },
+        Body::Introduced { id, yes: Some(yes) },
     ];
     bodies.iter().map(Body::encode).collect()
 }
@@ -251,7 +270,7 @@ fn changes(ana: &Person) -> Vec<Vec<u8>> {
 fn add_bodies(lines: &mut Lines, ana: &Person) -> [Vec<u8>; 3] {
     lines.remark("");
     lines.remark("Bodies. Entries that are pointed at have the id 32 x 0d, a parent 32 x 0e. The article's time is");
-    lines.remark("1790000002000; its edit is signed for the same time.");
+    lines.remark("1790000002000; its edit is signed for the same time. An introduction is 16 x 37, of Ben; a yes to it has \"card\" and 32 x 36.");
     let writings = writings(ana);
     for bytes in writings.iter().chain(&changes(ana)) {
         let body = Body::decode(bytes).expect("a body");

@@ -2,6 +2,7 @@
 //! one breaks somebody's tool.
 
 mod dashboard;
+mod introductions;
 mod meetings;
 mod nearby;
 mod node;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::{
-    dashboard::*, meetings::*, nearby::*, node::*, people::*, posts::*, spaces::*,
+    dashboard::*, introductions::*, meetings::*, nearby::*, node::*, people::*, posts::*, spaces::*,
 };
 
 /// A list, a page at a time.

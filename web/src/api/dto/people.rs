@@ -180,6 +180,8 @@ pub(crate) struct Contact {
     pub(crate) nickname: Option<String>,
     /// How sure we are.
     pub(crate) trust: Trust,
+    /// Who introduced them, as long as nobody has compared anything since.
+    pub(crate) introduced_by: Option<Person>,
     /// How far it is.
     pub(crate) state: ContactState,
     /// Connected now.
@@ -213,6 +215,7 @@ impl From<view::Contact> for Contact {
             name: contact.name,
             nickname: contact.nickname,
             trust: contact.trust.into(),
+            introduced_by: contact.introduced_by.map(Person::from),
             state: match contact.state {
                 view::ContactState::Pending => ContactState::Pending,
                 view::ContactState::Asks => ContactState::Asks,

@@ -1,0 +1,16 @@
+//! Schema 5: introductions by mutual contacts. There were none before.
+
+use redb::{TableDefinition, WriteTransaction};
+
+use crate::Error;
+
+/// The new table: bytes as keys and values.
+pub(crate) const TABLES: &[&str] = &["introductions-1"];
+
+pub(crate) fn run(txn: &WriteTransaction) -> Result<(), Error> {
+    for name in TABLES {
+        let table: TableDefinition<&[u8], &[u8]> = TableDefinition::new(name);
+        txn.open_table(table)?;
+    }
+    Ok(())
+}

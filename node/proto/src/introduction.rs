@@ -1,0 +1,163 @@
+//! Two people become contacts because a third, whom both know, introduced them.
+//!
+//! The introducer writes to each about the other (a body of kind 21), each answers (kind 22) with a
+//! card that is signed for this introduction, and the introducer passes the answers on. Then the two
+//! devices meet: a connection's keying material makes the pair's secret, so that the introducer, who
+//! saw all the rest, doesn't have it. What the introducer can do is to introduce somebody who isn't
+//! who the name says; the mark of such a contact names the introducer for that reason.
+
+use data_encoding::BASE32_NOPAD;
+
+use crate::{
+    card::PairSecret,
+    ids::IdentityId,
+    wire::{Reader, WireError},
+};
+
+/// Names an introduction: 16 random bytes, the same for both who are introduced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IntroductionId(pub [u8; 16]);
+
+impl std::fmt::Display for IntroductionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl std::str::FromStr for IntroductionId {
+    type Err = WireError;
+
+    fn from_str(text: &str) -> Result<Self, WireError> {
+        BASE32_NOPAD
+            .decode(text.to_ascii_uppercase().as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok().map(Self))
+            .ok_or(WireError::Value("introduction"))
+    }
+}
+
+fn ordered(one: IdentityId, other: IdentityId) -> (IdentityId, IdentityId) {
+    if one < other {
+        (one, other)
+    } else {
+        (other, one)
+    }
+}
+
+impl IntroductionId {
+    /// What a card for this introduction is signed with in place of a connection's exporter: it is
+    /// good for these three people and this time only.
+    #[must_use]
+    pub fn binding(&self, by: IdentityId, one: IdentityId, other: IdentityId) -> [u8; 32] {
+        let (low, high) = ordered(one, other);
+        let mut hasher = blake3::Hasher::new_derive_key("waymeet 1 introduction");
+        hasher
+            .update(&self.0)
+            .update(&by.0)
+            .update(&low.0)
+            .update(&high.0);
+        *hasher.finalize().as_bytes()
+    }
+
+    /// The secret of the pair, from the connection on which they meet.
+    #[must_use]
+    pub fn pair_secret(
+        &self,
+        exporter: &[u8; 32],
+        one: IdentityId,
+        other: IdentityId,
+    ) -> PairSecret {
+        let (low, high) = ordered(one, other);
+        let mut hasher = blake3::Hasher::new_derive_key("waymeet 1 introduced pair");
+        hasher
+            .update(exporter)
+            .update(&self.0)
+            .update(&low.0)
+            .update(&high.0);
+        PairSecret(*hasher.finalize().as_bytes())
+    }
+}
+
+/// What two who were introduced say when they meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// 24, the dialer: because of this introduction.
+    Introduced(IntroductionId),
+    /// 25, the acceptor: the secret is on the disk.
+    Welcome,
+}
+
+impl Frame {
+    /// Whether a meet's first frame is one of these.
+    #[must_use]
+    pub fn begins(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&24)
+    }
+
+    /// Type and fields.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Introduced(id) => [&[24], &id.0[..]].concat(),
+            Self::Welcome => vec![25],
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// Another type or a wrong layout.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes);
+        let frame = match reader.u8()? {
+            24 => Self::Introduced(IntroductionId(reader.array()?)),
+            25 => Self::Welcome,
+            _ => return Err(WireError::Value("message type")),
+        };
+        reader.end()?;
+        Ok(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BY: IdentityId = IdentityId([1; 32]);
+    const ONE: IdentityId = IdentityId([2; 32]);
+    const OTHER: IdentityId = IdentityId([3; 32]);
+
+    #[test]
+    fn what_an_introduction_binds_is_for_it_alone() {
+        let id = IntroductionId([7; 16]);
+        let binding = id.binding(BY, ONE, OTHER);
+        assert_eq!(binding, id.binding(BY, OTHER, ONE), "the same to both");
+        for another in [
+            IntroductionId([8; 16]).binding(BY, ONE, OTHER),
+            id.binding(ONE, BY, OTHER),
+            id.binding(BY, ONE, BY),
+        ] {
+            assert_ne!(another, binding);
+        }
+        let secret = id.pair_secret(&[4; 32], ONE, OTHER);
+        assert!(secret == id.pair_secret(&[4; 32], OTHER, ONE));
+        assert!(secret != id.pair_secret(&[5; 32], ONE, OTHER));
+        assert!(secret != IntroductionId([8; 16]).pair_secret(&[4; 32], ONE, OTHER));
+    }
+
+    #[test]
+    fn ids_and_frames_have_one_form() {
+        let id = IntroductionId([0xa7; 16]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in ["", "a", "0123", &format!("{id}a")] {
+            assert!(bad.parse::<IntroductionId>().is_err(), "{bad}");
+        }
+        for frame in [Frame::Introduced(id), Frame::Welcome] {
+            let bytes = frame.encode();
+            assert_eq!(Frame::decode(&bytes), Ok(frame));
+            assert!(Frame::decode(&[&bytes[..], &[0]].concat()).is_err());
+            assert!(Frame::decode(&bytes[..bytes.len() - 1]).is_err());
+        }
+        assert!(Frame::begins(&Frame::Introduced(id).encode()) && !Frame::begins(&[1]));
+    }
+}
