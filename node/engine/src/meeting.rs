@@ -2,7 +2,7 @@
 //!
 //! Everything that the session wants stored goes to the writer in batches; while one is on its way
 //! to the disk the session checks the next. Other meetings hear of what came
-//! in through [`Notices`], which coalesce, so a slow peer costs a set of feed numbers and no queue.
+//! in through [`Notices`](state::Notices), which coalesce, so a slow peer costs a set of feed numbers and no queue.
 
 mod pace;
 mod state;
