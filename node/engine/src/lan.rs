@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use links::{Announcement, Door, Family, PathKind, Sighting, address};
+use links::{Announcement, Family, PathKind, Porch, Sighting, address};
 use proto::{
     EndpointId, IdentityId, Millis,
     beacon::{Beacon, BeaconKey, NONCE_BYTES, PERIOD_MS, Recognised, Recogniser},
@@ -58,7 +58,7 @@ struct State {
     searching: bool,
     trouble: Option<String>,
     /// Where others knock, and we at theirs.
-    door: Option<Arc<Door>>,
+    porch: Option<Arc<Porch>>,
 }
 
 #[derive(Debug)]
@@ -155,12 +155,20 @@ impl Lan {
 
     /// Lets whoever is at these addresses know that it is us who will dial.
     pub(crate) fn knock(&self, addrs: &[SocketAddr], key: Option<BeaconKey>) {
-        let door = self.lock().door.clone();
-        let (Some(door), Some(key)) = (door, key) else {
+        let porch = self.lock().porch.clone();
+        let (Some(porch), Some(key)) = (porch, key) else {
             return;
         };
         for addr in addrs {
-            door.knock(*addr, || fresh_beacon(&key));
+            porch.knock(*addr, || fresh_beacon(&key));
+        }
+    }
+
+    /// What to dial for these addresses: link-local ones lead through our own machine.
+    pub(crate) fn ways(&self, addrs: &[SocketAddr]) -> Vec<SocketAddr> {
+        match self.lock().porch.clone() {
+            Some(porch) => addrs.iter().filter_map(|addr| porch.way(*addr)).collect(),
+            None => addrs.to_vec(),
         }
     }
 
@@ -204,7 +212,7 @@ pub(crate) async fn attend(inner: Arc<Inner>) {
                 let ended = search.run(sightings).await;
                 {
                     let mut state = inner.lan.lock();
-                    (state.searching, state.door) = (false, None);
+                    (state.searching, state.porch) = (false, None);
                 }
                 match ended {
                     Ended::Stopped => return,
@@ -325,9 +333,10 @@ impl Searching {
 
     async fn run(&mut self, mut sightings: mpsc::Receiver<Sighting>) -> Ended {
         let inner = self.inner.clone();
-        let bound = inner.links().map(|links| links.bound()).unwrap_or_default();
-        let door = Arc::new(Door::open(&bound));
-        inner.lan.lock().door = Some(door.clone());
+        let Some((porch, mut knocks)) = inner.links().map(|links| links.porch()) else {
+            return Ended::Nowhere;
+        };
+        inner.lan.lock().porch = Some(Arc::new(porch));
         self.learn_keys();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -353,7 +362,7 @@ impl Searching {
                     None if self.lan.is_flooded() => return Ended::Flooded,
                     None => return Ended::Failed("the search ended by itself".to_owned()),
                 },
-                sighting = door.hear() => self.consider(sighting, Way::Knocked),
+                Some(sighting) = knocks.recv() => self.consider(sighting, Way::Knocked),
             }
         }
     }

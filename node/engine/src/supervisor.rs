@@ -208,6 +208,7 @@ async fn dial(
         }
         // Where ours wasn't heard, nobody would answer.
         inner.lan.knock(&all, key.clone());
+        let all = inner.lan.ways(&all);
         match links
             .dial(device.endpoint, &all, relay, Protocol::Sync)
             .await

@@ -28,6 +28,12 @@ pub fn kind(ip: IpAddr) -> PathKind {
     }
 }
 
+/// fe80::/10 (RFC 4291): an address that means something only together with an interface.
+#[must_use]
+pub fn is_link_local_v6(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
 /// RFC 1918 and 169.254.0.0/16 (RFC 3927).
 fn is_lan_v4(ip: Ipv4Addr) -> bool {
     ip.is_private() || ip.is_link_local()

@@ -9,7 +9,9 @@ use iroh::{
 use n0_future::StreamExt as _;
 use proto::EndpointId;
 
-use crate::{CloseCode, CloseReason, PathKind, Protocol, address, crypto, room::Room};
+use crate::{
+    CloseCode, CloseReason, PathKind, Protocol, address, crypto, passage::Passages, room::Room,
+};
 
 /// A connection to another device, admitted and post-quantum. Clones share it; it closes when
 /// the last one is dropped.
@@ -19,6 +21,7 @@ pub struct Connection {
     protocol: Protocol,
     local: EndpointId,
     room: Room,
+    passages: Passages,
 }
 
 /// The way that a connection's packets take now.
@@ -52,12 +55,14 @@ impl Connection {
         protocol: Protocol,
         local: EndpointId,
         room: Room,
+        passages: Passages,
     ) -> Self {
         Self {
             inner,
             protocol,
             local,
             room,
+            passages,
         }
     }
 
@@ -132,7 +137,10 @@ impl Connection {
             .find(iroh::endpoint::Path::is_selected)
             .or_else(|| paths.iter().next())?;
         let (kind, remote) = match path.remote_addr() {
-            TransportAddr::Ip(addr) => (address::kind(addr.ip()), Some(*addr)),
+            TransportAddr::Ip(addr) => {
+                let addr = self.passages.behind(*addr).unwrap_or(*addr);
+                (address::kind(addr.ip()), Some(addr))
+            }
             TransportAddr::Relay(_) => (PathKind::Relay, None),
             _ => return None,
         };

@@ -16,12 +16,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::dial::Origin;
 pub use self::error::{DialError, Error};
 use crate::{
-    Admission, CloseCode, Config, Connection, EndpointSecret, Internet, Protocol, Reach,
+    Admission, CloseCode, Config, Connection, EndpointSecret, Internet, Porch, Protocol, Reach,
+    Sighting,
     address::{self, PathKind},
     admission::{Door, MEETS_OPEN_MAX},
     gate::Gate,
     gossip::Pairs,
     live::Live,
+    passage::Passages,
     room::Room,
 };
 
@@ -66,6 +68,7 @@ struct Inner {
     admission: Admission,
     live: Live,
     room: Room,
+    passages: Passages,
     pairs: Pairs,
     /// Weak, so that the channel ends with the accept loops.
     arrivals: mpsc::WeakSender<Arrival>,
@@ -83,7 +86,7 @@ impl Links {
         config: Config,
         admission: Admission,
     ) -> Result<(Self, mpsc::Receiver<Arrival>), Error> {
-        let (live, room) = (Live::default(), Room::default());
+        let (live, room, passages) = (Live::default(), Room::default(), Passages::default());
         let gate = Gate {
             admission: admission.clone(),
             live: live.clone(),
@@ -102,6 +105,7 @@ impl Links {
             reach: config.reach,
             pairs: Some(pairs.clone()),
             room: room.clone(),
+            passages: passages.clone(),
             arrivals,
         };
         let arrivals = acceptor.arrivals.downgrade();
@@ -114,6 +118,7 @@ impl Links {
                 admission,
                 live,
                 room,
+                passages,
                 pairs,
                 arrivals,
                 _stop_on_drop: stop.clone().drop_guard(),
@@ -211,7 +216,16 @@ impl Links {
     ) -> Result<Connection, DialError> {
         let raw = self.inner.dial_raw(to, addrs, relay, protocol).await?;
         let (id, room) = (self.inner.id, self.inner.room.clone());
-        Ok(Connection::new(raw, protocol, id, room))
+        let passages = self.inner.passages.clone();
+        Ok(Connection::new(raw, protocol, id, room, passages))
+    }
+
+    /// Opens the porch: where contacts knock, and we at theirs. Who knocks comes out of the channel,
+    /// unrecognised. One at a time; it closes when it is dropped.
+    #[must_use]
+    pub fn porch(&self) -> (Porch, mpsc::Receiver<Sighting>) {
+        let inner = &self.inner;
+        Porch::open(&self.bound(), &inner.admission, &inner.passages)
     }
 
     /// Closes every connection with an endpoint, of every protocol, at once. It can come back as
@@ -285,6 +299,7 @@ impl Links {
             reach,
             pairs: None,
             room: inner.room.clone(),
+            passages: inner.passages.clone(),
             arrivals,
         };
         let stop = inner.stop.child_token();
@@ -479,7 +494,8 @@ impl TemporaryEndpoint {
         let (origin, id, room) = (self.origin.clone(), self.id, self.room.clone());
         async move {
             let raw = origin.dial(to, &addrs, None, Protocol::Meet).await?;
-            Ok(Connection::new(raw, Protocol::Meet, id, room))
+            let passages = Passages::default();
+            Ok(Connection::new(raw, Protocol::Meet, id, room, passages))
         }
     }
 

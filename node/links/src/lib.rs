@@ -36,6 +36,7 @@ pub mod streams;
 mod crypto;
 mod gate;
 mod live;
+mod passage;
 mod room;
 
 pub use address::PathKind;
@@ -48,7 +49,7 @@ pub use endpoint::{
 pub use gossip::{
     DialHint, GOSSIP_PAYLOAD_BYTES_MAX, PairError, PairEvent, PairReceiver, PairSender, PairTopic,
 };
-pub use knock::Door;
+pub use knock::Porch;
 pub use lan::{Announcement, Family, Lan, LanError, Sighting};
 pub use name::LocalName;
 pub use nearby::{Nearby, Seen};

@@ -97,6 +97,26 @@ fn they_meet_where_nobody_gives_addresses() {
     meet_by(["169.254.7.1/16", "169.254.7.2/16"]);
 }
 
+/// Two laptops and a cable: nothing gives them addresses but the interfaces themselves.
+#[test]
+fn they_meet_where_there_are_only_link_local_addresses_of_ipv6() {
+    let Some(net) = Net::start(&[]) else { return };
+    let (hosts, [mut ana, mut ben]) = at_home(&net, ["10.1.0.1/24", "10.1.0.2/24"]);
+    let forum = forum(&ana, &ben);
+    for (node, host, addr) in [
+        (&mut ana, &hosts[0], "fe80::1/64"),
+        (&mut ben, &hosts[1], "fe80::2/64"),
+    ] {
+        node.stop();
+        host.readdress(&[addr]);
+        node.start();
+    }
+    talk(&ana, &ben, &forum, "By cable");
+    for (one, other) in [(&ana, &ben), (&ben, &ana)] {
+        assert_eq!(one.contact(&other.id()).unwrap()["link"], "lan");
+    }
+}
+
 /// Ben gets another address, and both go on.
 fn address_changes(gateway: Option<&str>) {
     let Some(net) = Net::start(&[]) else { return };

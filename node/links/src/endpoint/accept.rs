@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Arrival, SHUTDOWN_WAIT};
 use crate::{
     Admission, CloseCode, Connection, Protocol, Reach, Refusal, Side, Verdict, address,
-    admission::Door, gossip::Pairs, room::Room,
+    admission::Door, gossip::Pairs, passage::Passages, room::Room,
 };
 
 /// Handshakes at once. One costs about a millisecond of a core and some KiB.
@@ -40,6 +40,7 @@ pub(super) struct Acceptor {
     /// Where gossip connections go; a temporary endpoint has none.
     pub(super) pairs: Option<Pairs>,
     pub(super) room: Room,
+    pub(super) passages: Passages,
     pub(super) arrivals: mpsc::Sender<Arrival>,
 }
 
@@ -120,7 +121,8 @@ impl Acceptor {
     }
 
     fn admitted(&self, conn: iroh::endpoint::Connection, protocol: Protocol) -> Connection {
-        Connection::new(conn, protocol, self.id, self.room.clone())
+        let (room, passages) = (self.room.clone(), self.passages.clone());
+        Connection::new(conn, protocol, self.id, room, passages)
     }
 
     async fn hand_over(&self, arrival: Arrival) {
