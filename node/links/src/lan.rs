@@ -20,7 +20,10 @@ use mdns_sd::{
     ServiceInfo,
 };
 use proto::{beacon::Beacon, limits};
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, MissedTickBehavior, sleep_until},
+};
 
 use crate::{
     Internet,
@@ -40,6 +43,13 @@ const HELD_MAX: i64 = 16_384;
 /// After so many events it is looked whether that is reached, and each second in any case.
 const LOOK_AFTER: u32 = 256;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long is asked who is there, with the library's growing pauses, after something was announced.
+const ASK_FOR: Duration = Duration::from_secs(10);
+/// What is announced sooner than this after a search began doesn't begin another.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// What was heard is forgotten after this at most. The library would ask for an address again after
+/// four fifths of the two minutes for which it holds (RFC 6762 section 10).
+const FORGET_AFTER: Duration = Duration::from_secs(80);
 /// What counts of the library's own count.
 const HELD: [&str; 7] = [
     "cached-ptr",
@@ -102,22 +112,45 @@ pub struct Lan {
     daemon: ServiceDaemon,
     announced: Vec<String>,
     flooded: Arc<AtomicBool>,
+    search: Arc<Notify>,
 }
 
 /// Takes what the library hears.
+///
+/// A search that goes on asks for everything again before it would be forgotten, each node for each
+/// other. So it is asked only for a moment whenever we announce something; after that what others
+/// announce, or answer to newcomers, is heard, and forgotten before the library would ask again.
 struct Listener {
     daemon: ServiceDaemon,
     sender: mpsc::Sender<Sighting>,
+    /// We announce something.
+    search: Arc<Notify>,
 }
 
 impl Listener {
     /// Until nobody listens any more; true where more came than can be held.
     async fn run(&self, heard: Receiver<ServiceEvent>) -> bool {
+        let mut heard = heard;
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = 0;
+        let mut asked = Instant::now();
+        let mut next = asked + ASK_FOR;
         loop {
             tokio::select! {
+                () = self.search.notified(), if asked.elapsed() >= ASK_AGAIN => {
+                    if let Some(anew) = self.anew(true) {
+                        heard = anew;
+                        asked = Instant::now();
+                        next = asked + ASK_FOR;
+                    }
+                }
+                () = sleep_until(next) => {
+                    if let Some(anew) = self.anew(false) {
+                        heard = anew;
+                    }
+                    next = Instant::now() + FORGET_AFTER;
+                }
                 _ = look.tick() => {
                     if self.is_overfull().await {
                         return true;
@@ -140,6 +173,22 @@ impl Listener {
                 }
             }
         }
+    }
+
+    /// Forgets everything and listens again, asking or not. Nothing where the library is busy: it is
+    /// tried again the next time.
+    fn anew(&self, ask: bool) -> Option<Receiver<ServiceEvent>> {
+        let begin = || {
+            self.daemon.stop_browse(SERVICE)?;
+            if ask {
+                self.daemon.browse(SERVICE)
+            } else {
+                self.daemon.browse_cache(SERVICE)
+            }
+        };
+        begin()
+            .inspect_err(|error| tracing::debug!(%error, "the search goes on as it is"))
+            .ok()
     }
 
     /// False where nobody takes it any more.
@@ -183,9 +232,11 @@ impl Lan {
         let heard = daemon.browse(SERVICE)?;
         let (sender, sightings) = mpsc::channel(SIGHTINGS_MAX);
         let flooded = Arc::new(AtomicBool::new(false));
+        let search = Arc::new(Notify::new());
         let listener = Listener {
             daemon: daemon.clone(),
             sender,
+            search: search.clone(),
         };
         let told = flooded.clone();
         tokio::spawn(async move {
@@ -197,6 +248,7 @@ impl Lan {
             daemon,
             announced: Vec::new(),
             flooded,
+            search,
         };
         Ok((lan, sightings))
     }
@@ -214,6 +266,7 @@ impl Lan {
     /// The library's thread has ended.
     pub fn announce(&mut self, announcements: &[Announcement]) -> Result<(), LanError> {
         self.withdraw()?;
+        self.search.notify_one();
         for (beacon, family, port) in announcements {
             let label = beacon.label();
             let host: String = label.chars().take(HOST_CHARS).collect();
