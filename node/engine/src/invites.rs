@@ -125,8 +125,8 @@ pub(crate) fn link(inner: &Inner, id: &str, row: &Invite, internet: Internet) ->
     let links = inner.links();
     let (endpoint, addrs) = match (&row.endpoint_secret, temporary.get(id), &links) {
         (Some(seed), None, _) => (EndpointSecret::from_bytes(**seed).id(), Vec::new()),
-        (Some(_), Some(opened), _) => (opened.id(), opened.addrs()),
-        (None, _, Some(links)) => (links.id(), links.addrs()),
+        (Some(_), Some(opened), _) => (opened.id(), opened.addrs_now()),
+        (None, _, Some(links)) => (links.id(), links.addrs_now()),
         (None, _, None) => (proto::EndpointId([0; 32]), Vec::new()),
     };
     card::Invite {

@@ -151,6 +151,12 @@ impl Links {
         )
     }
 
+    /// [`Self::addrs`] with those of this moment, which may be newer. Costs a look at every interface.
+    #[must_use]
+    pub fn addrs_now(&self) -> Vec<SocketAddr> {
+        reachable_now(&self.inner.endpoint, self.inner.config.reach)
+    }
+
     /// The relay where others can reach this endpoint, once one answered.
     #[must_use]
     pub fn relay(&self) -> Option<String> {
@@ -407,6 +413,27 @@ fn reachable(endpoint: &Endpoint, addr: &EndpointAddr, reach: Reach) -> Vec<Sock
     all
 }
 
+/// [`reachable`] with what the interfaces have at this moment first: the system's news of a change
+/// come a moment late, and where no way leads out iroh waits some seconds more.
+fn reachable_now(endpoint: &Endpoint, reach: Reach) -> Vec<SocketAddr> {
+    let known = reachable(endpoint, &endpoint.addr(), reach);
+    let here = netwatch::ip::LocalAddresses::new().regular;
+    let bound = endpoint.bound_sockets();
+    let open = bound.iter().filter(|addr| addr.ip().is_unspecified());
+    let mut all: Vec<SocketAddr> = open
+        .flat_map(|open| {
+            let ips = here.iter().filter(|ip| ip.is_ipv4() == open.is_ipv4());
+            ips.map(|ip| SocketAddr::new(*ip, open.port()))
+        })
+        .filter(|addr| address::may_dial(*addr, reach))
+        .filter(|addr| address::kind(addr.ip()) == PathKind::Lan)
+        .collect();
+    all.retain(|addr| !known.contains(addr));
+    all.extend(known);
+    all.truncate(limits::ADDRS_MAX);
+    all
+}
+
 /// Follows whether the relay answers.
 pub struct RelayWatch {
     changes: Pin<Box<dyn Stream<Item = Vec<iroh::endpoint::RelayStatus>> + Send>>,
@@ -476,6 +503,12 @@ impl TemporaryEndpoint {
     pub fn addrs(&self) -> Vec<SocketAddr> {
         let endpoint = &self.origin.endpoint;
         reachable(endpoint, &endpoint.addr(), self.origin.reach)
+    }
+
+    /// See [`Links::addrs_now`].
+    #[must_use]
+    pub fn addrs_now(&self) -> Vec<SocketAddr> {
+        reachable_now(&self.origin.endpoint, self.origin.reach)
     }
 
     /// The sockets as bound, ports included.

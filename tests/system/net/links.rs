@@ -62,6 +62,21 @@ fn who_calls_by_hand_only_calls_nobody_else() {
     assert_eq!(seen, [json!(false), json!(true)]);
 }
 
+/// The system tells of a new address a moment late; whoever gets the link meanwhile must not be sent
+/// to the old one only.
+#[test]
+fn an_invite_right_after_a_change_names_the_new_address() {
+    let Some(net) = Net::start(&[]) else { return };
+    let home = net.switch();
+    let host = net.host(&home, &["10.1.0.1/24"]);
+    let ana = host.node("Ana");
+    is_at(&ana, "10.1.0.1");
+    host.readdress(&["10.1.0.77/24"]);
+    let link = proto::card::Invite::parse(&ana.invite()).unwrap();
+    let first = link.addrs.first().unwrap().ip();
+    assert_eq!(first.to_string(), "10.1.0.77", "{:?}", link.addrs);
+}
+
 /// A catch-up of some seconds says how much is left and for how long, and then that it is done.
 #[test]
 fn a_long_catch_up_says_how_long_it_takes() {
