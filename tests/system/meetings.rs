@@ -4,11 +4,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{Node, connected, hand_on, pair};
 
+/// Without those that went on over another connection: where both call at once there are two.
 fn meetings(node: &Node, with: Option<&str>) -> Vec<Value> {
-    match with {
+    let mut all = match with {
         Some(id) => node.list(&format!("/contacts/{id}/meetings")),
         None => node.list("/meetings"),
-    }
+    };
+    all.retain(|met| met["end"] != "replaced");
+    all
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn meetings_are_written_down_and_stay_over_a_restart() {
     let span = met["ended_ms"].as_u64().unwrap() - met["began_ms"].as_u64().unwrap();
     assert_eq!(span, met["lasted_ms"].as_u64().unwrap());
     assert_eq!(meetings(&ana, Some(&ben_id)), vec![met.clone()]);
-    assert_eq!(ana.get("/status")["meetings"], json!([met]));
+    assert_eq!(ana.get("/status")["meetings"][0], met);
 
     ben.start();
     let at_ben = meetings(&ben, Some(&ana_id));
@@ -90,16 +93,18 @@ fn meetings_are_written_down_and_stay_over_a_restart() {
     let list = meetings(&ana, None);
     assert_eq!(list.len(), 2, "{list:?}");
     assert_eq!(list[1], met, "the newest first");
+    let whole = ana.list("/meetings");
     let page = ana.get("/meetings?limit=1");
-    assert_eq!(page["items"][0], list[0]);
+    assert_eq!(page["items"], json!([whole[0]]));
     let cursor = page["next"].as_str().unwrap();
-    let page = ana.get(&format!("/meetings?limit=1&cursor={cursor}"));
-    assert_eq!((&page["items"][0], &page["next"]), (&met, &Value::Null));
+    let page = ana.get(&format!("/meetings?limit=500&cursor={cursor}"));
+    assert_eq!(page["items"].as_array().unwrap(), &whole[1..]);
+    assert_eq!(page["next"], Value::Null);
     assert_eq!(ana.call("GET", "/meetings?cursor=x", None).status, 422);
 
     let said = ana.cli(&["meetings", "--contact", "Ben"]);
     let said = String::from_utf8(said.stdout).unwrap();
-    assert_eq!(said.lines().count(), 2, "{said}");
+    assert_eq!(said.lines().count(), whole.len(), "{said}");
     assert!(said.contains("ended by them"), "{said}");
 }
 
