@@ -134,8 +134,9 @@ fn an_introduction_survives_kills_at_every_step() {
     three.ben.until("Ana's answer", |ben| {
         (ben.get(&format!("/introductions/{id}"))["one_says"] == "yes").then_some(())
     });
-    three.ben.kill();
+    // Only Ben can bring it to Cem.
     state(&three.cem, &id, "asks");
+    three.ben.kill();
     answer(&three.cem, &id, "accept");
     three.cem.kill();
     three.cem.start();

@@ -412,6 +412,7 @@ impl Inner {
             }
         }
         self.lan.forget(endpoints);
+        self.introductions.wake();
         lock(&self.errors).remove(&contact);
         lock(&self.exchanged).remove(&contact);
     }

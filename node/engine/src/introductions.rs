@@ -18,7 +18,7 @@ use links::{CloseCode, Connection, MeetStream, Protocol};
 use proto::{
     DeviceId, IdentityId, Millis, SpaceId,
     body::{Body, Introduced},
-    card::Card,
+    card::{Card, PairSecret},
     introduction::{Frame, IntroductionId},
     limits::{
         CONTACTS_MAX, DESCRIPTION_CHARS_MAX, INTRODUCTION_EXPIRY_MS, INTRODUCTIONS_PER_CONTACT_MAX,
@@ -30,7 +30,9 @@ use store::{Introduction, Said, Source, Txn, View};
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{
-    adding, beacons, clock,
+    adding, beacons,
+    choices::Caller,
+    clock,
     error::{Error, Result, invalid},
     event::EventKind,
     files::{self, Keys},
@@ -45,6 +47,10 @@ const EXCHANGE_WAIT: Duration = Duration::from_secs(10);
 /// Between two rounds of dialling those who were introduced; it doubles up to the second.
 const ROUND_MIN: Duration = Duration::from_millis(500);
 const ROUND_MAX: Duration = Duration::from_secs(60);
+
+/// Entries behind an introduction among which an answer is looked for, a few microseconds each: so
+/// much is rarely said between the two.
+const ANSWERS_LOOKED_AT_MAX: usize = 2_048;
 
 /// What the node knows of introductions beside what is on the disk.
 #[derive(Debug, Default)]
@@ -272,6 +278,10 @@ fn prepare(
         return Ok(());
     };
     let known = txn.contact(&row.other)?;
+    let there = txn.contact_at(card.endpoint)?;
+    if there.is_some_and(|there| there != row.other) {
+        return Ok(());
+    }
     let mut contact = match known {
         Some(contact) if contact.state == ContactState::Ready => return Ok(()),
         Some(contact) => contact,
@@ -338,7 +348,11 @@ pub(crate) fn follow(
                     beacon: None,
                     done: false,
                 };
-                introduced(txn, id, &row, &mut followed)?
+                let taken = introduced(txn, id, &row, &mut followed)?;
+                if taken {
+                    answered_before(txn, keys, *one, id, now, &mut followed)?;
+                }
+                taken
             }
             Ok(Body::Introduced { id, yes }) => {
                 answered(txn, keys, one.author, (id, yes), now, &mut followed)?
@@ -383,6 +397,30 @@ fn introduced(
     txn.put_introduction(&id, row)?;
     followed.people.push(row.by);
     Ok(true)
+}
+
+/// Where the newest came first, the introducer's word of the other's answer may have come before that
+/// of the introduction.
+fn answered_before(
+    txn: &mut Txn<'_>,
+    keys: &Keys,
+    at: Heard,
+    id: IntroductionId,
+    now: Millis,
+    followed: &mut Followed,
+) -> Result<(), store::Error> {
+    for seq in (at.seq + 1..).take(ANSWERS_LOOKED_AT_MAX) {
+        let Some(bytes) = txn.body(at.space, at.device, seq)? else {
+            continue;
+        };
+        if let Ok(Body::Introduced { id: about, yes }) = Body::decode(&bytes)
+            && about == id
+        {
+            answered(txn, keys, at.author, (id, yes), now, followed)?;
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// An answer: to us who introduced, from one of the two, or of the other, passed on to us.
@@ -516,19 +554,30 @@ async fn round(inner: &Arc<Inner>) -> Result<bool> {
             continue;
         };
         expected.insert(card.endpoint);
-        if !row.done {
-            waiting = true;
-            if links.id() < card.endpoint {
-                to_dial.push((id, card));
-            }
+        waiting = true;
+        if !row.done && links.id() < card.endpoint {
+            to_dial.push((id, card));
         }
     }
     inner.admission.set_introduced(expected);
+    forget_strangers(inner, own, now).await?;
+    if inner.hindrance().is_some() {
+        return Ok(waiting);
+    }
+    let (may, key) = {
+        let snapshot = inner.store.read()?;
+        let may = inner.may_call(&snapshot, Caller::Node)?;
+        (may, beacons::own(&snapshot)?)
+    };
     for (id, card) in to_dial {
         let mut addrs = inner.lan.addrs_of(card.endpoint);
         addrs.extend(&card.addrs);
+        addrs.retain(|addr| may.at(addr));
+        let relay = card.relay.clone().filter(|_| may.internet);
         let contact = card.certificate.identity;
-        let dial = links.dial(card.endpoint, &addrs, card.relay.clone(), Protocol::Meet);
+        inner.lan.knock(&addrs, key.clone());
+        let addrs = inner.lan.ways(&addrs);
+        let dial = links.dial(card.endpoint, &addrs, relay, Protocol::Meet);
         let dialled = tokio::select! {
             () = inner.stop.cancelled() => return Ok(false),
             dialled = dial => dialled,
@@ -547,6 +596,57 @@ async fn round(inner: &Arc<Inner>) -> Result<bool> {
     Ok(waiting)
 }
 
+/// Who was to be met and won't be, because the time is over or the introducer is gone: nothing of
+/// them stays.
+async fn forget_strangers(inner: &Inner, own: IdentityId, now: Millis) -> Result<()> {
+    let none = {
+        let snapshot = inner.store.read()?;
+        strangers(&snapshot, own, now)?.is_empty()
+    };
+    if none {
+        return Ok(());
+    }
+    inner
+        .store
+        .write(move |txn| {
+            for stranger in strangers(txn, own, now)? {
+                txn.remove_contact(&stranger)?;
+            }
+            Ok(())
+        })
+        .await?;
+    inner.lan.contacts_changed();
+    Ok(())
+}
+
+/// Those who were prepared for a meeting that no introduction leads to.
+fn strangers(
+    view: &View<impl Source>,
+    own: IdentityId,
+    now: Millis,
+) -> Result<Vec<IdentityId>, store::Error> {
+    let rows = view.introductions()?;
+    let is_open = |row: &Introduction| {
+        let says = [row.one_says, row.other_says];
+        !row.done && !is_over(row, now) && !says.contains(&Said::No)
+    };
+    let expected = |id: &IdentityId| {
+        let mut rows = rows.iter().map(|(_, row)| row);
+        rows.any(|row| row.one == own && row.other == *id && is_open(row))
+    };
+    let contacts = view.contacts()?.into_iter();
+    let prepared = contacts.filter(|(id, contact)| is_prepared(contact) && !expected(id));
+    Ok(prepared.map(|(id, _)| id).collect())
+}
+
+/// Whether somebody stands among the contacts for an introduction only.
+fn is_prepared(contact: &store::Contact) -> bool {
+    contact.state == ContactState::Pending
+        && contact.link.is_none()
+        && contact.pair_secret.is_none()
+        && records::shown_trust(contact.trust) == Trust::Introduced
+}
+
 fn unreachable(detail: &str) -> Error {
     Error::Unreachable {
         detail: detail.to_owned(),
@@ -556,23 +656,26 @@ fn unreachable(detail: &str) -> Error {
 /// The dialer's side.
 async fn introduce_us(inner: &Arc<Inner>, conn: &Connection, id: IntroductionId) -> Result<()> {
     let lost = |_| unreachable("the connection ended");
+    let keys = inner.ready()?;
     let exporter = conn
         .exporter(adding::EXPORTER_LABEL, b"")
         .map_err(|_| unreachable("the connection ended"))?;
+    let row = inner.store.read()?.introduction(&id)?;
+    let other = row.map(|row| row.other);
+    let other = other.ok_or_else(|| unreachable("the introduction isn't there any more"))?;
     let opened = MeetStream::open(conn.clone()).await;
     let mut stream = opened.map_err(|_| unreachable("the connection ended"))?;
-    let hello = Frame::Introduced(id).encode();
+    let people = id.people(&exporter, keys.identity.id(), other);
+    let hello = Frame::Introduced(id, people).encode();
     stream.send(hello.into()).await.map_err(lost)?;
     let answer = stream.recv().await.map_err(lost)?;
     let answer = answer.ok_or_else(|| unreachable("they aren't ready to meet yet"))?;
-    if Frame::decode(&answer) != Ok(Frame::Welcome) {
+    let Ok(Frame::Welcome(secret)) = Frame::decode(&answer) else {
         return Err(unreachable("the other side answered with something else"));
-    }
-    if keep(inner, conn, id, exporter).await? {
-        Ok(())
-    } else {
-        Err(unreachable("the introduction isn't good any more"))
-    }
+    };
+    let kept = keep(inner, conn, id, move |_, _| Some(secret)).await?;
+    kept.map(drop)
+        .ok_or_else(|| unreachable("the introduction isn't good any more"))
 }
 
 /// The acceptor's side, from the first frame on.
@@ -583,18 +686,22 @@ pub(crate) async fn welcome(
     exporter: [u8; 32],
     frame: &[u8],
 ) {
-    let Ok(Frame::Introduced(id)) = Frame::decode(frame) else {
+    let Ok(Frame::Introduced(id, people)) = Frame::decode(frame) else {
         conn.close(CloseCode::Misbehaved, "");
         return;
     };
-    match keep(inner, conn, id, exporter).await {
-        Ok(true) => {
-            if stream.send(Frame::Welcome.encode().into()).await.is_ok() {
+    let choose = move |row: &Introduction, known: Option<&store::Contact>| {
+        secret_with(id, &exporter, &people, row, known)
+    };
+    match keep(inner, conn, id, choose).await {
+        Ok(Some(secret)) => {
+            let welcome = Frame::Welcome(secret).encode();
+            if stream.send(welcome.into()).await.is_ok() {
                 stream.finish().await;
             }
             conn.close(CloseCode::Done, "");
         }
-        Ok(false) => conn.close(CloseCode::Refused, ""),
+        Ok(None) => conn.close(CloseCode::Refused, ""),
         Err(error) => {
             tracing::warn!(%error, "somebody who was introduced could not be added");
             conn.close(CloseCode::Busy, "");
@@ -602,13 +709,31 @@ pub(crate) async fn welcome(
     }
 }
 
-/// Makes a contact of the one at the other end; false where the introduction doesn't say so.
+/// The acceptor's choice: a secret that is in use stays, and the other side takes it from here.
+/// Nothing where the dialer means others.
+fn secret_with(
+    id: IntroductionId,
+    exporter: &[u8; 32],
+    people: &[u8; 32],
+    row: &Introduction,
+    known: Option<&store::Contact>,
+) -> Option<PairSecret> {
+    if id.people(exporter, row.other, row.one) != *people {
+        return None;
+    }
+    let ready = known.filter(|contact| contact.state == ContactState::Ready);
+    let kept = ready.and_then(|contact| contact.pair_secret.clone());
+    Some(kept.unwrap_or_else(|| id.pair_secret(exporter, row.one, row.other)))
+}
+
+/// Makes a contact of the one at the other end, under the secret that is chosen; nothing where the
+/// introduction doesn't say so.
 async fn keep(
     inner: &Arc<Inner>,
     conn: &Connection,
     id: IntroductionId,
-    exporter: [u8; 32],
-) -> Result<bool> {
+    choose: impl FnOnce(&Introduction, Option<&store::Contact>) -> Option<PairSecret> + Send + 'static,
+) -> Result<Option<PairSecret>> {
     let keys = inner.ready()?;
     let (own, now, remote) = (keys.identity.id(), clock::now(), conn.remote());
     let met = inner
@@ -626,24 +751,30 @@ async fn keep(
                 return Ok(None);
             }
             let card = card_of(id, &row).filter(|card| card.endpoint == remote);
-            let room = known.is_some() || txn.contacts()?.len() < CONTACTS_MAX;
-            let Some(card) = card.filter(|_| room) else {
+            let is_contact = |contact: &store::Contact| contact.state == ContactState::Ready;
+            let contacts = txn.contacts()?;
+            let others = contacts.iter().filter(|(id, _)| *id != row.other).count();
+            let room = known.as_ref().is_some_and(is_contact) || others < CONTACTS_MAX;
+            let chosen = choose(&row, known.as_ref());
+            let (Some(card), Some(secret)) = (card.filter(|_| room), chosen) else {
                 return Ok(None);
             };
-            if !known.as_ref().is_some_and(is_met) {
-                let secret = id.pair_secret(&exporter, own, row.other);
-                adding::befriend(txn, &keys, &card, &secret, now)?;
+            // A conversation is between two: nobody gets to name that of others.
+            let is_ours = known.and_then(|contact| contact.pair_secret) == Some(secret.clone());
+            if !is_ours && txn.space(conversation_id(&secret.0))?.is_some() {
+                return Ok(None);
             }
+            adding::befriend(txn, &keys, &card, &secret, now)?;
             row.done = true;
             txn.put_introduction(&id, &row)?;
-            Ok(Some((row.other, card.endpoint)))
+            Ok(Some((row.other, card.endpoint, secret)))
         })
         .await?;
-    let Some((contact, endpoint)) = met else {
-        return Ok(false);
+    let Some((contact, endpoint, secret)) = met else {
+        return Ok(None);
     };
     inner.begin_contact(contact, &[endpoint]);
     inner.tell_audience();
     tell(inner, contact);
-    Ok(true)
+    Ok(Some(secret))
 }

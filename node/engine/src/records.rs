@@ -211,7 +211,9 @@ pub(crate) fn endpoints(contact: &Contact) -> Vec<EndpointId> {
 
 /// We said yes to somebody who asked, and they have to come again to hear it.
 pub(crate) fn is_accepted(contact: &Contact) -> bool {
-    contact.state == ContactState::Pending && contact.link.is_none()
+    contact.state == ContactState::Pending
+        && contact.link.is_none()
+        && contact.trust != TrustRow::Introduced
 }
 
 pub(crate) const fn shown_trust(trust: TrustRow) -> Trust {

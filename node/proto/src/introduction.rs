@@ -59,6 +59,24 @@ impl IntroductionId {
         *hasher.finalize().as_bytes()
     }
 
+    /// What the dialer says of whom it means and who it is, on one connection: an introduction of the
+    /// same number to somebody else, who has the same device, would make another.
+    #[must_use]
+    pub fn people(
+        &self,
+        exporter: &[u8; 32],
+        dialer: IdentityId,
+        acceptor: IdentityId,
+    ) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("waymeet 1 introduced people");
+        hasher
+            .update(exporter)
+            .update(&self.0)
+            .update(&dialer.0)
+            .update(&acceptor.0);
+        *hasher.finalize().as_bytes()
+    }
+
     /// The secret of the pair, from the connection on which they meet.
     #[must_use]
     pub fn pair_secret(
@@ -79,12 +97,14 @@ impl IntroductionId {
 }
 
 /// What two who were introduced say when they meet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// 24, the dialer: because of this introduction.
-    Introduced(IntroductionId),
-    /// 25, the acceptor: the secret is on the disk.
-    Welcome,
+    /// 24, the dialer: because of this introduction, and who the two are
+    /// ([`IntroductionId::people`]).
+    Introduced(IntroductionId, [u8; 32]),
+    /// 25, the acceptor: this secret is on the disk. Who was a contact already keeps the one that
+    /// they had, so that nothing which was written under it is lost.
+    Welcome(PairSecret),
 }
 
 impl Frame {
@@ -98,8 +118,8 @@ impl Frame {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Introduced(id) => [&[24], &id.0[..]].concat(),
-            Self::Welcome => vec![25],
+            Self::Introduced(id, people) => [&[24], &id.0[..], people].concat(),
+            Self::Welcome(secret) => [&[25], &secret.0[..]].concat(),
         }
     }
 
@@ -110,8 +130,8 @@ impl Frame {
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes);
         let frame = match reader.u8()? {
-            24 => Self::Introduced(IntroductionId(reader.array()?)),
-            25 => Self::Welcome,
+            24 => Self::Introduced(IntroductionId(reader.array()?), reader.array()?),
+            25 => Self::Welcome(PairSecret(reader.array()?)),
             _ => return Err(WireError::Value("message type")),
         };
         reader.end()?;
@@ -139,6 +159,10 @@ mod tests {
         ] {
             assert_ne!(another, binding);
         }
+        let people = id.people(&[4; 32], ONE, OTHER);
+        assert_ne!(people, id.people(&[4; 32], OTHER, ONE));
+        assert_ne!(people, id.people(&[4; 32], ONE, BY));
+        assert_ne!(people, id.people(&[5; 32], ONE, OTHER));
         let secret = id.pair_secret(&[4; 32], ONE, OTHER);
         assert!(secret == id.pair_secret(&[4; 32], OTHER, ONE));
         assert!(secret != id.pair_secret(&[5; 32], ONE, OTHER));
@@ -152,12 +176,13 @@ mod tests {
         for bad in ["", "a", "0123", &format!("{id}a")] {
             assert!(bad.parse::<IntroductionId>().is_err(), "{bad}");
         }
-        for frame in [Frame::Introduced(id), Frame::Welcome] {
+        let introduced = Frame::Introduced(id, [6; 32]);
+        for frame in [introduced.clone(), Frame::Welcome(PairSecret([8; 32]))] {
             let bytes = frame.encode();
             assert_eq!(Frame::decode(&bytes), Ok(frame));
             assert!(Frame::decode(&[&bytes[..], &[0]].concat()).is_err());
             assert!(Frame::decode(&bytes[..bytes.len() - 1]).is_err());
         }
-        assert!(Frame::begins(&Frame::Introduced(id).encode()) && !Frame::begins(&[1]));
+        assert!(Frame::begins(&introduced.encode()) && !Frame::begins(&[1]));
     }
 }

@@ -262,6 +262,14 @@ impl Txn<'_> {
     pub fn put_contact(&mut self, identity: &IdentityId, contact: &Contact) -> Result<()> {
         self.forget_endpoints(identity)?;
         for device in contact.devices.values() {
+            // An endpoint is a contact's once it was met; until then it's a word, which changes nothing.
+            if contact.state != ContactState::Ready
+                && self
+                    .contact_at(device.endpoint)?
+                    .is_some_and(|other| other != *identity)
+            {
+                continue;
+            }
             self.put(Table::Endpoints, &device.endpoint.0, &identity.0)?;
         }
         self.put_kept(identity, contact)

@@ -106,7 +106,12 @@ impl Node {
         let made = row.by == own;
         let mut other = self.person(snapshot, row.other)?;
         if other.relation == Relation::Stranger {
-            other.name.clone_from(&row.other_name);
+            let known = snapshot.name(row.other)?;
+            // What the introducer says doesn't hide whom we have seen already.
+            other.name = match known.filter(|known| *known != row.other_name) {
+                Some(known) => format!("{} (whom you know as {known})", row.other_name),
+                None => row.other_name.clone(),
+            };
         }
         let says = [row.one_says, row.other_says];
         let expires_ms = row.at.plus(INTRODUCTION_EXPIRY_MS);

@@ -186,3 +186,71 @@ fn an_introduction_s_answers_count_once_and_for_it_alone() {
     assert_eq!(contact.trust, records::kept_trust(Trust::Introduced));
     assert!(contact.pair_secret.is_none(), "that comes when they meet");
 }
+
+/// Both said yes; the other stands among the contacts until they met, or the time is over.
+#[test]
+fn who_was_only_introduced_goes_with_the_introduction() {
+    let store = ana();
+    let mut said_yes = row(BEN, CEM);
+    said_yes.one_says = Said::Yes;
+    assert!(takes(&store, 1, &said_yes));
+    assert!(passes_on(&store, BEN, 1, Some(shown(CEM, 1, CEM))));
+    let read = store.read().unwrap();
+    let prepared = read.contact(&who(CEM)).unwrap().unwrap();
+    assert!(is_prepared(&prepared));
+    assert!(!records::is_accepted(&prepared), "a link still asks");
+    assert!(strangers(&read, who(ANA), NOW).unwrap().is_empty());
+    let later = NOW.plus(INTRODUCTION_EXPIRY_MS + 1);
+    assert_eq!(strangers(&read, who(ANA), later).unwrap(), [who(CEM)]);
+    drop(read);
+    // The same where the introducer is removed.
+    store.run(|txn| txn.remove_contact(&who(BEN))).unwrap();
+    let read = store.read().unwrap();
+    assert_eq!(strangers(&read, who(ANA), NOW).unwrap(), [who(CEM)]);
+}
+
+/// A card can name anybody's endpoint: it is theirs once they were met there.
+#[test]
+fn an_introduced_stranger_can_t_keep_somebody_s_endpoint() {
+    let store = ana();
+    let mut said_yes = row(BEN, CEM);
+    said_yes.one_says = Said::Yes;
+    assert!(takes(&store, 1, &said_yes));
+    assert!(passes_on(&store, BEN, 1, Some(shown(CEM, 1, CEM))));
+    let squatted = card(CEM).0;
+    let owner = IdentityId([77; 32]);
+    store
+        .run(|txn| {
+            assert_eq!(txn.contact_at(squatted.endpoint)?, Some(who(CEM)));
+            let mut contact = records::new_contact("Vic", NOW);
+            contact.state = ContactState::Ready;
+            records::put_device(&mut contact, &squatted);
+            txn.put_contact(&owner, &contact)?;
+            let again = txn.contact(&who(CEM))?.unwrap();
+            txn.put_contact(&who(CEM), &again)?;
+            assert_eq!(txn.contact_at(squatted.endpoint)?, Some(owner));
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Whatever is repeated, and by whomever two are introduced, what they wrote stays theirs.
+#[test]
+fn a_secret_that_is_in_use_stays() {
+    let (id, row) = (IntroductionId([1; 16]), row(BEN, CEM));
+    let (first, second) = ([1; 32], [2; 32]);
+    let people = |exporter| id.people(exporter, who(CEM), who(ANA));
+    let fresh = secret_with(id, &first, &people(&first), &row, None).unwrap();
+    assert!(fresh == id.pair_secret(&first, who(ANA), who(CEM)));
+    let mut contact = records::new_contact("Cem", NOW);
+    contact.pair_secret = Some(PairSecret([9; 32]));
+    let pending = secret_with(id, &first, &people(&first), &row, Some(&contact)).unwrap();
+    assert!(pending == fresh, "no contact yet");
+    contact.state = ContactState::Ready;
+    contact.pair_secret = Some(fresh.clone());
+    let again = secret_with(id, &second, &people(&second), &row, Some(&contact));
+    assert!(again == Some(fresh));
+    // Who has the same number and device, but means others, isn't answered.
+    let others = id.people(&first, who(EVE), who(ANA));
+    assert!(secret_with(id, &first, &others, &row, None).is_none());
+}
