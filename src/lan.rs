@@ -11,13 +11,22 @@ use std::{
 };
 
 use engine::LocalName;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use web::{LanAt, LanStatus, LanWanted, Web};
 
 /// Between two looks at the machine's addresses.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Addresses that are listened on: a few interfaces with a few each.
 const ADDRS_MAX: usize = 16;
+const FLOODED: &str = "somebody on the local network announces more than can be held: \
+                       waymeet.local rests for ten seconds";
+/// How long the name rests after a flood.
+const NAME_RESTS: Duration = Duration::from_secs(10);
 
 /// Follows what is wanted until it is dropped.
 pub(crate) async fn attend(web: Web, port: u16) {
@@ -29,6 +38,7 @@ pub(crate) async fn attend(web: Web, port: u16) {
         listeners: BTreeMap::new(),
         tasks: JoinSet::new(),
         name: None,
+        name_from: Instant::now(),
     };
     loop {
         let now = wanted.borrow_and_update().clone();
@@ -48,6 +58,8 @@ struct Network {
     listeners: BTreeMap<IpAddr, oneshot::Sender<()>>,
     tasks: JoinSet<()>,
     name: Option<LocalName>,
+    /// Not announced before this.
+    name_from: Instant,
 }
 
 impl Network {
@@ -114,6 +126,13 @@ impl Network {
         if !self.current.local_name || addrs.is_empty() {
             self.name = None;
             return Ok(None);
+        }
+        if self.name.as_ref().is_some_and(LocalName::is_flooded) {
+            self.name = None;
+            self.name_from = Instant::now() + NAME_RESTS;
+        }
+        if Instant::now() < self.name_from {
+            return Err(FLOODED.to_owned());
         }
         if self.name.as_ref().is_none_or(|name| *name.addrs() != addrs) {
             self.name = None;

@@ -42,7 +42,7 @@ const SIGHTINGS_MAX: usize = 256;
 const HELD_MAX: i64 = 16_384;
 /// After so many events it is looked whether that is reached, and each second in any case.
 const LOOK_AFTER: u32 = 256;
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long is asked who is there, with the library's growing pauses, after something was announced.
 const ASK_FOR: Duration = Duration::from_secs(10);
 /// What is announced sooner than this after a search began doesn't begin another.
@@ -152,7 +152,7 @@ impl Listener {
                     next = Instant::now() + FORGET_AFTER;
                 }
                 _ = look.tick() => {
-                    if self.is_overfull().await {
+                    if is_overfull(&self.daemon).await {
                         return true;
                     }
                 }
@@ -166,7 +166,7 @@ impl Listener {
                     events += 1;
                     if events >= LOOK_AFTER {
                         events = 0;
-                        if self.is_overfull().await {
+                        if is_overfull(&self.daemon).await {
                             return true;
                         }
                     }
@@ -204,17 +204,6 @@ impl Listener {
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
         }
-    }
-
-    async fn is_overfull(&self) -> bool {
-        let Ok(counts) = self.daemon.get_metrics() else {
-            return false;
-        };
-        let Ok(counts) = counts.recv_async().await else {
-            return false;
-        };
-        let held: i64 = HELD.iter().filter_map(|name| counts.get(*name)).sum();
-        held > HELD_MAX
     }
 }
 
@@ -306,6 +295,19 @@ impl std::fmt::Debug for Lan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Lan({} announced)", self.announced.len())
     }
+}
+
+/// Whether the library holds more than is good, by its own count. It keeps what anybody says, asked for
+/// or not.
+pub(crate) async fn is_overfull(daemon: &ServiceDaemon) -> bool {
+    let Ok(counts) = daemon.get_metrics() else {
+        return false;
+    };
+    let Ok(counts) = counts.recv_async().await else {
+        return false;
+    };
+    let held: i64 = HELD.iter().filter_map(|name| counts.get(*name)).sum();
+    held > HELD_MAX
 }
 
 /// Interfaces with a private or link-local address; of one family, where that is given.

@@ -2,17 +2,19 @@
 //!
 //! It is the same every day and everybody may ask for it, so it is announced only where the person
 //! wants that. The library asks first whether the name is free (section 8.1), and takes the next one,
-//! `waymeet-2.local`, where another machine has it. It announces services, so this is one: a web page.
+//! `waymeet-2.local`, where another machine has it. It announces services, so this is one: a web page. It also keeps what
+//! strangers say; above a bound the name is given up, and all that goes.
 
 use std::{
     collections::BTreeSet,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use mdns_sd::{DaemonEvent, IfKind, IfPredicate, ServiceDaemon, ServiceInfo};
+use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ServiceDaemon, ServiceInfo};
+use tokio::time::MissedTickBehavior;
 
-use crate::lan::LanError;
+use crate::lan::{self, LanError};
 
 /// What is wanted.
 const HOST: &str = "waymeet.local.";
@@ -29,14 +31,18 @@ struct State {
     announced: bool,
     /// What it became where ours was taken.
     other: Option<String>,
+    /// Strangers said more than can be held: nothing is answered any more.
+    flooded: bool,
 }
+
+type Shared = Arc<Mutex<State>>;
 
 /// The name is answered to as long as this lives.
 pub struct LocalName {
     daemon: ServiceDaemon,
     addrs: BTreeSet<IpAddr>,
     fullname: String,
-    state: Arc<Mutex<State>>,
+    state: Shared,
 }
 
 impl LocalName {
@@ -55,22 +61,8 @@ impl LocalName {
         let fullname = service.get_fullname().to_owned();
         let events = daemon.monitor()?;
         daemon.register(service)?;
-        let state = Arc::new(Mutex::new(State::default()));
-        let shared = state.clone();
-        tokio::spawn(async move {
-            while let Ok(event) = events.recv_async().await {
-                let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                match event {
-                    DaemonEvent::Announce(..) => state.announced = true,
-                    DaemonEvent::NameChange(change) if change.original == HOST => {
-                        let name = change.new_name.trim_end_matches('.').to_owned();
-                        tracing::info!(%name, "another machine answers to waymeet.local");
-                        state.other = Some(name);
-                    }
-                    _ => {}
-                }
-            }
-        });
+        let state = Shared::default();
+        tokio::spawn(watch(daemon.clone(), events, state.clone()));
         Ok(Self {
             daemon,
             addrs,
@@ -82,10 +74,16 @@ impl LocalName {
     /// The name that is answered to; `None` until the others had time to object.
     #[must_use]
     pub fn name(&self) -> Option<String> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = lock(&self.state);
         let name = state.other.as_deref();
         let name = name.unwrap_or(HOST.trim_end_matches('.'));
-        state.announced.then(|| name.to_owned())
+        (state.announced && !state.flooded).then(|| name.to_owned())
+    }
+
+    /// Whether it was given up because strangers say more than can be held.
+    #[must_use]
+    pub fn is_flooded(&self) -> bool {
+        lock(&self.state).flooded
     }
 
     /// The addresses that it stands for.
@@ -93,6 +91,43 @@ impl LocalName {
     pub const fn addrs(&self) -> &BTreeSet<IpAddr> {
         &self.addrs
     }
+}
+
+/// Follows what becomes of the name until the library ends, and ends it where it holds too much.
+async fn watch(daemon: ServiceDaemon, events: Receiver<DaemonEvent>, state: Shared) {
+    let mut look = tokio::time::interval(lan::LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            event = events.recv_async() => {
+                let Ok(event) = event else { return };
+                note(&event, &state);
+            }
+            _ = look.tick() => {
+                if lan::is_overfull(&daemon).await {
+                    lock(&state).flooded = true;
+                    let _ = daemon.shutdown();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn note(event: &DaemonEvent, state: &Shared) {
+    match event {
+        DaemonEvent::Announce(..) => lock(state).announced = true,
+        DaemonEvent::NameChange(change) if change.original == HOST => {
+            let name = change.new_name.trim_end_matches('.').to_owned();
+            tracing::info!(%name, "another machine answers to waymeet.local");
+            lock(state).other = Some(name);
+        }
+        _ => {}
+    }
+}
+
+fn lock(state: &Shared) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for LocalName {
