@@ -34,6 +34,12 @@ pub(crate) fn set(folder: &Folder, from_stdin: bool, output: &Output) -> anyhow:
         let hash = PasswordHash::of(&password)?;
         web::keep_password(folder.path(), &hash)
             .with_context(|| format!("cannot keep the password in {}", folder.path().display()))?;
+        web::end_kept_sign_ins(folder.path()).with_context(|| {
+            format!(
+                "the password is set, but who was signed in over the network still is: cannot write {}",
+                folder.path().join("dashboard-sessions").display()
+            )
+        })?;
     }
     output.answer(&json!({}), |output, _| {
         output.line(

@@ -238,6 +238,15 @@ fn a_password_is_set_for_the_next_start_and_for_a_running_node() {
         fs::metadata(&file).unwrap().permissions().mode() & 0o777,
         0o600
     );
+    // Who came over the network is signed out, who sits at the machine isn't.
+    let sessions = node.data_dir().join("dashboard-sessions");
+    let session = |id: &str, place: &str| json!({ "id": id, "place": place, "from": null, "since_ms": 1, "seen_ms": 1, "agent": "x" });
+    let kept = json!([session("aa", "lan"), session("bb", "here")]);
+    fs::write(&sessions, kept.to_string()).unwrap();
+    assert!(set(&node, "correct horse\n").0);
+    let kept = fs::read_to_string(&sessions).unwrap();
+    assert!(!kept.contains("aa") && kept.contains("bb"), "{kept}");
+    fs::remove_file(&sessions).unwrap();
     node.start();
     node.post("/setup", &json!({ "name": "Ana" }));
     assert!(set(&node, "another horse").0);

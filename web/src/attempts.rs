@@ -26,7 +26,7 @@ const TOGETHER_MAX: u32 = 30;
 const TOGETHER_EVERY: Duration = Duration::from_secs(6);
 
 /// Who tries: an IPv4 address, or the network of an IPv6 one, since a machine has many of these.
-fn source(from: IpAddr) -> IpAddr {
+pub(crate) fn source(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(ip) => {
             let [a, b, c, d, ..] = ip.segments();

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::password::PasswordHash;
+use crate::{password::PasswordHash, session::Sessions};
 
 /// Bytes of one such file: the list of sessions is the longest, some 300 bytes each.
 const BYTES_MAX: u64 = 64 * 1024;
@@ -68,17 +68,26 @@ impl Keep {
     /// What was written as JSON. A file that can't be read as such counts as none, and is said: what
     /// stands in these is a convenience, and no reason to refuse a start.
     pub(crate) fn load<T: DeserializeOwned + Default>(&self, shelf: Shelf) -> T {
+        self.load_or(shelf, T::default)
+    }
+
+    /// The same, with what counts in place of a file that can't be read.
+    pub(crate) fn load_or<T: DeserializeOwned + Default>(
+        &self,
+        shelf: Shelf,
+        damaged: impl FnOnce() -> T,
+    ) -> T {
         let text = match self.read(shelf) {
             Ok(None) => return T::default(),
             Ok(Some(text)) => text,
             Err(error) => {
                 tracing::warn!(%error, "cannot read {}", shelf.name());
-                return T::default();
+                return damaged();
             }
         };
         serde_json::from_slice(&text).unwrap_or_else(|error| {
             tracing::warn!(%error, "{} holds something else: beginning anew", shelf.name());
-            T::default()
+            damaged()
         })
     }
 
@@ -98,6 +107,20 @@ pub fn kept_password(data_dir: &Path) -> io::Result<Option<PasswordHash>> {
     PasswordHash::parse(&String::from_utf8_lossy(&text))
         .map(Some)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Signs everybody out who came over the network, in the folder of a node that doesn't run.
+///
+/// # Errors
+/// The file can't be read or written.
+pub fn end_kept_sign_ins(data_dir: &Path) -> io::Result<()> {
+    let keep = Keep::new(data_dir);
+    if keep.read(Shelf::Sessions)?.is_none() {
+        return Ok(());
+    }
+    let mut sessions: Sessions = keep.load(Shelf::Sessions);
+    sessions.end_remote();
+    keep.save(Shelf::Sessions, &sessions)
 }
 
 /// Keeps a password in a folder, in place of another.

@@ -133,7 +133,13 @@ impl Lan {
         port: u16,
     ) -> Self {
         let state = State {
-            choices: keep.load(Shelf::Choices),
+            choices: keep.load_or(Shelf::Choices, || {
+                tracing::warn!("what was chosen for the dashboard is lost: it is off the network, and encrypted there");
+                Choices {
+                    tls: true,
+                    ..Choices::default()
+                }
+            }),
             password: config.password.clone().or(kept),
             tls: None,
             tls_trouble: None,
@@ -275,7 +281,11 @@ impl Lan {
         let Some(hash) = self.lock().password.clone() else {
             return Ok(false);
         };
-        self.hash(move || hash.is(&password)).await
+        let tried = hash.clone();
+        let is = self.hash(move || tried.is(&password)).await?;
+        // Meanwhile another may have been set.
+        let now = self.lock().password.clone();
+        Ok(is && now.is_some_and(|now| now.reveal() == hash.reveal()))
     }
 
     async fn hash<T: Send + 'static>(
@@ -420,6 +430,21 @@ mod tests {
         }
         let refused = lan.set_password("another horse".into()).await;
         assert_eq!(refused.unwrap_err().kind, FaultKind::Conflict);
+    }
+
+    #[test]
+    fn lost_choices_dont_switch_encryption_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let choices = dir.path().join("dashboard-choices");
+        assert!(!open(&dir, LanConfig::default()).view().tls.on);
+        for damaged in ["", "{\"tls\":", "[]x"] {
+            std::fs::write(&choices, damaged).unwrap();
+            let view = open(&dir, LanConfig::default()).view();
+            assert!(view.tls.on && !view.lan.on, "{damaged}");
+        }
+        std::fs::remove_file(&choices).unwrap();
+        std::fs::create_dir(&choices).unwrap();
+        assert!(open(&dir, LanConfig::default()).view().tls.on, "unreadable");
     }
 
     #[tokio::test]

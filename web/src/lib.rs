@@ -64,7 +64,7 @@ use self::{
     visit::{Place, Visit},
 };
 pub use self::{
-    keep::{keep_password, kept_password},
+    keep::{end_kept_sign_ins, keep_password, kept_password},
     lan::{LanAt, LanConfig, LanStatus, LanWanted},
     password::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordError, PasswordHash},
 };
@@ -93,8 +93,8 @@ pub(crate) struct App {
     node: Node,
     hosts: Hosts,
     api_token: SecretHash,
-    /// The cookie's name; browsers don't keep cookies of different ports apart.
     cookie: String,
+    cookie_tls: String,
     renderer: Renderer,
     sessions: Mutex<Sessions>,
     sign_in: Mutex<SignInLinks>,
@@ -169,8 +169,28 @@ impl App {
 
     /// Signs everybody out who came over the network.
     async fn end_remote_sessions(self: &Arc<Self>) -> Outcome<()> {
+        self.sign_in().drop_remote();
         self.sessions().end_remote();
         self.wrote_sign_out().await
+    }
+
+    /// Signs one browser out, where there is one of this name. What it could have seen of links for
+    /// other devices opens nothing any more.
+    async fn end_session(self: &Arc<Self>, name: &str) -> Outcome<()> {
+        if !self.sessions().end(name) {
+            return Err(Fault::not_found("this session"));
+        }
+        self.sign_in().drop_remote();
+        self.wrote_sign_out().await
+    }
+
+    /// The cookie's name. Browsers don't keep cookies of different ports or schemes apart, and one that
+    /// came encrypted keeps another of its name from being set in the clear.
+    fn cookie(&self, visit: Visit) -> &str {
+        match visit.place() {
+            Place::LanTls => &self.cookie_tls,
+            Place::Here | Place::Lan => &self.cookie,
+        }
     }
 
     /// The address for another device that was asked for, or else the first.
@@ -249,6 +269,7 @@ impl Web {
             hosts: Hosts::new(config.port, &config.hosts),
             api_token: SecretHash::of(&config.api_token),
             cookie: format!("waymeet-{}", config.port),
+            cookie_tls: format!("__Host-waymeet-{}", config.port),
             renderer: Renderer::default(),
             sessions: Mutex::new(sessions.revived(clock::now())),
             sign_in: Mutex::default(),

@@ -70,3 +70,5 @@ pub(crate) const RENDER_STEPS_MAX: u32 = 400_000;
 pub(crate) const RENDER_DEPTH_MAX: usize = 64;
 /// Bytes of HTML made of one text: a hundred times what escaping can need, and far below what tables can blow up to.
 pub(crate) const RENDER_BYTES_MAX: usize = 1024 * 1024;
+/// A time before 2024-01-01 comes from a clock that was never set.
+pub(crate) const CLOCK_EARLIEST_MS: u64 = 1_704_067_200_000;

@@ -21,7 +21,7 @@ use tokio::{
 use tower::Service;
 
 use crate::{
-    App, guard,
+    App, attempts, guard,
     limits::{
         ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_TIME_MAX, HEAD_BYTES_MAX, HEAD_TIME_MAX, HEADERS_MAX,
         LAN_CONNECTIONS_MAX, LAN_CONNECTIONS_PER_SOURCE_MAX,
@@ -53,7 +53,7 @@ impl Listener {
     }
 }
 
-/// How many connections each address has.
+/// How many connections each address has, or the network of an IPv6 one.
 type Counts = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
 
 /// Places for connections from the network, over all listeners there.
@@ -78,6 +78,7 @@ impl Places {
 
     /// A place for a connection from there, unless it has enough.
     fn take(&self, from: IpAddr) -> Option<Place> {
+        let from = attempts::source(from);
         let one = self.all.clone().try_acquire_owned().ok()?;
         let mut counts = self
             .by_source
@@ -258,5 +259,22 @@ impl Connection {
         if let Err(error) = result {
             tracing::trace!(%error, "a connection ended early");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_with_many_addresses_has_the_places_of_one() {
+        let places = Places::new();
+        let taken: Vec<Place> = (0..LAN_CONNECTIONS_PER_SOURCE_MAX + 1)
+            .filter_map(|n| places.take(format!("fd01::{n:x}").parse().unwrap()))
+            .collect();
+        assert_eq!(taken.len(), LAN_CONNECTIONS_PER_SOURCE_MAX);
+        assert!(places.take("fd02::1".parse().unwrap()).is_some());
+        drop(taken);
+        assert!(places.take("fd01::1".parse().unwrap()).is_some());
     }
 }

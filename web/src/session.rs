@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::{
-        AGENT_CHARS_MAX, SESSION_IDLE_MS_MAX, SESSION_WRITE_EVERY_MS, SESSIONS_MAX,
-        SIGN_IN_LINKS_MAX, SIGN_IN_MS_MAX,
+        AGENT_CHARS_MAX, CLOCK_EARLIEST_MS, SESSION_IDLE_MS_MAX, SESSION_WRITE_EVERY_MS,
+        SESSIONS_MAX, SIGN_IN_LINKS_MAX, SIGN_IN_MS_MAX,
     },
     secret::{Secret, SecretHash},
     visit::{Place, Visit},
@@ -162,6 +162,12 @@ impl Sessions {
     }
 
     fn drop_idle(&mut self, now: Millis) {
+        for session in &mut self.0 {
+            // Seen by a clock that nobody had set: how long ago isn't known, so it counts from now.
+            if session.seen_ms < CLOCK_EARLIEST_MS {
+                session.seen_ms = session.seen_ms.max(now.0);
+            }
+        }
         self.0
             .retain(|session| now.since(Millis(session.seen_ms)) < SESSION_IDLE_MS_MAX);
     }
@@ -187,6 +193,11 @@ impl Link {
 pub(crate) struct SignInLinks(VecDeque<Link>);
 
 impl SignInLinks {
+    /// Drops all that are for the network.
+    pub(crate) fn drop_remote(&mut self) {
+        self.0.retain(|link| link.place == Place::Here);
+    }
+
     /// Makes the secret of a new link that is good for those who come this way, and says when it ends.
     pub(crate) fn issue(&mut self, place: Place, now: Millis) -> Option<(Secret, Millis)> {
         let secret = Secret::draw()?;
@@ -295,6 +306,13 @@ mod tests {
         }
         assert!(links.redeem(secret.reveal(), Place::Lan, NOW));
         assert!(links.shown(&name, NOW).is_none());
+
+        let mut issue = |place| links.issue(place, NOW).unwrap().0;
+        let (here, plain, tls) = (issue(Place::Here), issue(Place::Lan), issue(Place::LanTls));
+        links.drop_remote();
+        assert!(!links.redeem(plain.reveal(), Place::Lan, NOW));
+        assert!(!links.redeem(tls.reveal(), Place::LanTls, NOW));
+        assert!(links.redeem(here.reveal(), Place::Here, NOW));
     }
 
     fn visit(tls: bool) -> Visit {
@@ -336,6 +354,16 @@ mod tests {
         assert_eq!(sessions.list().len(), SESSIONS_MAX);
         assert!(sessions.find(first.reveal(), here, NOW).is_none());
         assert_eq!(sessions.list()[0].agent.len(), AGENT_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_signs_nobody_out() {
+        let here = Visit::here();
+        let mut sessions = Sessions::default();
+        let cookie = sessions.begin("browser", here, Millis(5_000)).unwrap();
+        assert!(sessions.find(cookie.reveal(), here, NOW).is_some());
+        let idle = NOW.plus(SESSION_IDLE_MS_MAX);
+        assert!(sessions.find(cookie.reveal(), here, idle).is_none());
     }
 
     #[test]

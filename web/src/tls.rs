@@ -2,7 +2,7 @@
 //!
 //! Nobody signs for it, so a browser warns, and the person compares the fingerprint. That is worth
 //! something only while it stays the same: so it names no address, which would change, and is valid
-//! from a day before this program was there, whatever a computer without a clock takes for today.
+//! from years before this program was there, whatever a computer without a clock takes for today.
 
 use std::{io, sync::Arc};
 
@@ -19,8 +19,9 @@ use crate::keep::{Keep, Shelf};
 
 /// The names that the certificate bears.
 const NAMES: [&str; 2] = ["waymeet.local", "localhost"];
-/// Years from and to which it is valid.
-const YEARS: (i32, i32) = (2024, 2049);
+/// Years from and to which it is valid. Apple's devices refuse what is valid for more than 825 days
+/// only where it begins after 2019-07-01.
+const YEARS: (i32, i32) = (2019, 2049);
 
 /// The certificate, ready for connections. No `Debug`: it has the key.
 #[derive(Clone)]

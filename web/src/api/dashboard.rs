@@ -45,7 +45,7 @@ pub(super) struct NewSignInLink {
 }
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    use FaultKind::{Conflict, Storage};
+    use FaultKind::{Conflict, NotAllowed, Storage};
     routes
         .get(
             "/dashboard",
@@ -62,7 +62,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
             )
             .takes::<DashboardPatch>()
             .gives::<dto::Dashboard>(200, "The dashboard, as it is now")
-            .can_fail(&[Conflict, Storage]),
+            .can_fail(&[Conflict, NotAllowed, Storage]),
         )
         .post(
             "/sign-in-links",
@@ -73,7 +73,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
             )
             .takes::<NewSignInLink>()
             .gives::<dto::SignInLink>(201, "The link")
-            .can_fail(&[Conflict]),
+            .can_fail(&[Conflict, NotAllowed]),
         )
         .get(
             "/sessions",
@@ -90,14 +90,27 @@ pub(super) fn routes(routes: Routes) -> Routes {
         )
 }
 
+/// What crosses a network opens no door wider.
+fn only_here(visit: Visit) -> Outcome<()> {
+    if visit.is_here() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        FaultKind::NotAllowed,
+        "this is done on the machine itself, not over the network",
+    ))
+}
+
 async fn show(State(app): State<Arc<App>>) -> Json<dto::Dashboard> {
     Json(app.lan.view().into())
 }
 
 async fn update(
     State(app): State<Arc<App>>,
+    visit: Visit,
     Body(patch): Body<DashboardPatch>,
 ) -> Outcome<Json<dto::Dashboard>> {
+    only_here(visit)?;
     if let Some(password) = patch.password {
         app.lan.set_password(password).await?;
         app.end_remote_sessions().await?;
@@ -116,6 +129,7 @@ async fn sign_in_link(
     headers: HeaderMap,
     Body(new): Body<NewSignInLink>,
 ) -> Outcome<Created<dto::SignInLink>> {
+    only_here(visit)?;
     if new.lan {
         let url = app.remote_url(new.at.as_deref())?;
         let link = app.remote_sign_in_link(&url);
@@ -128,12 +142,6 @@ async fn sign_in_link(
     }
     if new.at.is_some() {
         return Err(Fault::field("at", "expected only together with lan"));
-    }
-    if !visit.is_here() {
-        return Err(Fault::new(
-            FaultKind::NotAllowed,
-            "a link for the machine itself is made there; over the network ask with `lan`",
-        ));
     }
     // The host check let this name pass.
     let host = headers
@@ -156,9 +164,6 @@ async fn sessions(State(app): State<Arc<App>>) -> Json<dto::List<dto::Session>> 
 }
 
 async fn end_session(State(app): State<Arc<App>>, Name(name): Name) -> Outcome<Done> {
-    if !app.sessions().end(&name) {
-        return Err(Fault::not_found("this session"));
-    }
-    app.wrote_sign_out().await?;
+    app.end_session(&name).await?;
     Ok(Done)
 }

@@ -311,7 +311,7 @@ async fn enter(
     next: Next,
 ) -> Response {
     let now = clock::now();
-    let cookie = sign_in::cookie(request.headers(), &app.cookie);
+    let cookie = sign_in::cookie(request.headers(), app.cookie(visit));
     let found = cookie.and_then(|cookie| app.sessions().find(cookie, visit, now));
     let Some((session, write)) = found else {
         return sign_in::required(visit);

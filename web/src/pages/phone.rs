@@ -1,7 +1,7 @@
 //! Signing in another device: whether the dashboard is on the local network, its password, and the QR
 //! code of a link that works there once.
 //!
-//! The switches and the password are changed from this machine only: what crosses the network in the
+//! The switches, the password and the codes are for this machine only: what crosses the network in the
 //! clear shall not be able to open the door wider.
 
 use std::sync::Arc;
@@ -80,7 +80,7 @@ fn only_here(ctx: &Ctx) -> Outcome<()> {
     }
     Err(Fault::new(
         FaultKind::NotAllowed,
-        "this is changed on the machine itself: `waymeet open`, or `waymeet dashboard` in a terminal there",
+        "this is done on the machine itself: `waymeet open`, or `waymeet dashboard` in a terminal there",
     ))
 }
 
@@ -122,6 +122,7 @@ async fn set_password(ctx: Ctx, query: Query, Form(fields): Form) -> Outcome<Res
 }
 
 async fn create(ctx: Ctx, Form(fields): Form) -> Outcome<Response> {
+    only_here(&ctx)?;
     let at = fields.get("at");
     let url = ctx
         .app
@@ -142,6 +143,7 @@ struct PhonePage {
 }
 
 async fn show(ctx: Ctx, Name(name): Name, query: Query) -> Outcome<Response> {
+    only_here(&ctx)?;
     let (link, expires) = shown(&ctx, &name)?;
     // Without the secret: it is for the camera.
     let url = link.split("/sign-in").next().unwrap_or_default().to_owned();
@@ -158,6 +160,7 @@ async fn show(ctx: Ctx, Name(name): Name, query: Query) -> Outcome<Response> {
 }
 
 async fn code(ctx: Ctx, Name(name): Name) -> Outcome<Response> {
+    only_here(&ctx)?;
     let (link, _) = shown(&ctx, &name)?;
     qr::image(&link)
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     App,
     api::extract::{Name, Query},
-    fault::{Fault, Outcome},
+    fault::Outcome,
 };
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -124,10 +124,7 @@ async fn rename(ctx: Ctx, query: Query, Form(fields): Form) -> Outcome<Response>
 }
 
 async fn end_session(ctx: Ctx, Name(name): Name, Form(_): Form) -> Outcome<Response> {
-    if !ctx.app.sessions().end(&name) {
-        return Err(Fault::not_found("this session"));
-    }
-    ctx.app.wrote_sign_out().await?;
+    ctx.app.end_session(&name).await?;
     if name == ctx.session.name() {
         return Ok(signed_out(&ctx));
     }
@@ -142,6 +139,6 @@ async fn sign_out(ctx: Ctx, Form(_): Form) -> Outcome<Response> {
 
 fn signed_out(ctx: &Ctx) -> Response {
     let mut response = redirect("/");
-    forget_cookie(&mut response, &ctx.app.cookie, ctx.visit);
+    forget_cookie(&mut response, ctx.app.cookie(ctx.visit), ctx.visit);
     response
 }

@@ -85,7 +85,7 @@ async fn sign_in(State(app): State<Arc<App>>, visit: Visit, request: Request) ->
 fn begin(app: &Arc<App>, visit: Visit, headers: &HeaderMap) -> Outcome<Response> {
     let now = clock::now();
     let mut sessions = app.sessions();
-    let old = cookie(headers, &app.cookie).and_then(|old| sessions.find(old, visit, now));
+    let old = cookie(headers, app.cookie(visit)).and_then(|old| sessions.find(old, visit, now));
     if let Some((old, _)) = old {
         sessions.end(old.name());
     }
@@ -96,7 +96,8 @@ fn begin(app: &Arc<App>, visit: Visit, headers: &HeaderMap) -> Outcome<Response>
     drop(app.write_sessions());
     let seconds = SESSION_IDLE_MS_MAX / 1_000;
     let mut response = redirect("/");
-    set_cookie(&mut response, &app.cookie, secret.reveal(), seconds, visit);
+    let name = app.cookie(visit);
+    set_cookie(&mut response, name, secret.reveal(), seconds, visit);
     Ok(response)
 }
 

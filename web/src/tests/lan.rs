@@ -152,6 +152,8 @@ async fn the_password_signs_in_by_the_way_that_it_came() {
         let flags = answer.header("set-cookie");
         assert!(flags.contains("HttpOnly") && flags.contains("SameSite=Strict"));
         assert_eq!(flags.contains("; Secure"), secure, "{flags}");
+        assert_eq!(flags.starts_with("__Host-waymeet-7340="), secure, "{flags}");
+        assert!(flags.contains("; Path=/;") && !flags.contains("Domain"));
         let cookie = cookie_of(&answer);
         let page = bench.with_cookie(visit, "/settings", &cookie).await;
         assert_eq!(page.status, 200);
@@ -249,6 +251,10 @@ async fn what_opens_the_door_wider_is_changed_on_the_machine_itself() {
             "/settings/password",
             [("password", "another horse"), ("again", "another horse")],
         ),
+        (
+            "/settings/phone",
+            [("at", "http://10.1.0.1:7340"), ("x", "")],
+        ),
     ] {
         assert!(!page.contains(&format!("action=\"{path}\"")));
         let mut fields = fields.to_vec();
@@ -294,7 +300,11 @@ async fn a_new_password_signs_the_network_out_and_not_the_machine() {
         assert!(!answer.body.contains(&format!("value=\"{password}\"")));
     }
     let fields = [("password", "another horse"), ("again", "another horse")];
+    let link = bench.web.app.remote_sign_in_link("http://10.1.0.1:7340");
+    let link = link.unwrap().link;
+    let token = link.split_once("token=").unwrap().1;
     browser.change("/settings/password", &fields).await;
+    assert_eq!(bench.sign_in(plain(), "token", token).await.status, 401);
     let gone = bench.with_cookie(plain(), "/", &cookie).await;
     assert_eq!(gone.status, 401);
     assert_eq!(browser.get("/settings").await.status, 200);
