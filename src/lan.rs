@@ -146,7 +146,9 @@ impl Network {
 /// The machine's own addresses that fit.
 fn own_addrs(at: LanAt) -> std::io::Result<BTreeSet<IpAddr>> {
     let interfaces = if_addrs::get_if_addrs()?;
-    let ips = interfaces.iter().map(if_addrs::Interface::ip);
+    // A tunnel isn't a local network, whatever its address; who wants it names it.
+    let near = |one: &&if_addrs::Interface| !one.is_p2p() || matches!(at, LanAt::One(_));
+    let ips = interfaces.iter().filter(near).map(if_addrs::Interface::ip);
     Ok(ips.filter(|ip| fits(at, *ip)).take(ADDRS_MAX).collect())
 }
 
