@@ -5,7 +5,7 @@
 //! dialled. Whoever knows its sender's key recognises it, and answers the packets that follow;
 //! nobody else gets an answer of any kind. Like the search, this module knows no key.
 //!
-//! The same sockets are the ends of [passages](crate::passage).
+//! The same sockets are the ends of the ways to neighbours with link-local addresses (`passage.rs`).
 
 use std::{
     net::{SocketAddr, SocketAddrV6},
