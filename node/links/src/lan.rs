@@ -41,7 +41,7 @@ const SIGHTINGS_MAX: usize = 256;
 /// twenty; what is above comes from somebody who wants to fill our memory.
 const HELD_MAX: i64 = 16_384;
 /// After so many events it is looked whether that is reached, and each second in any case.
-const LOOK_AFTER: u32 = 256;
+pub(crate) const LOOK_AFTER: u32 = 256;
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long is asked who is there, with the library's growing pauses, after something was announced.
 const ASK_FOR: Duration = Duration::from_secs(10);

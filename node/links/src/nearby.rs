@@ -55,8 +55,28 @@ impl Nearby {
         this.daemon.set_ip_check_interval(lan::INTERFACES_EVERY_S)?;
         let heard = this.daemon.browse(SERVICE)?;
         let (sender, seen) = mpsc::channel(SEEN_MAX);
+        let daemon = this.daemon.clone();
         tokio::spawn(async move {
-            while let Ok(event) = heard.recv_async().await {
+            let mut look = tokio::time::interval(lan::LOOK_EVERY);
+            let mut events = 0;
+            loop {
+                let event = tokio::select! {
+                    _ = look.tick() => None,
+                    event = heard.recv_async() => match event {
+                        Ok(event) => Some(event),
+                        Err(_) => return,
+                    },
+                };
+                events += 1;
+                if (event.is_none() || events % lan::LOOK_AFTER == 0)
+                    && lan::is_overfull(&daemon).await
+                {
+                    // Who is listed stays so; nobody else is found in this opening.
+                    tracing::warn!("somebody nearby announces more than can be held");
+                    let _ = daemon.shutdown();
+                    return;
+                }
+                let Some(event) = event else { continue };
                 let ServiceEvent::ServiceResolved(service) = event else {
                     continue;
                 };
