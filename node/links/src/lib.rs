@@ -21,6 +21,7 @@
 
 pub mod address;
 pub mod admission;
+pub mod bluetooth;
 pub mod config;
 pub mod connection;
 pub mod endpoint;
