@@ -83,6 +83,31 @@ fn a_used_invite_is_refused_and_warns() {
     assert!(ana.is_online(&ben.id()), "and Ben goes on");
 }
 
+/// Whoever of the two forgot, or whichever answer got lost: what they wrote stays where both see it.
+#[test]
+fn contacts_who_use_another_link_keep_their_conversation() {
+    let (ana, ben) = (Node::named("Ana"), Node::named("Ben"));
+    let first = ana.invite();
+    ben.post("/contacts/join", &json!({ "link": first }));
+    connected(&ana, &ben);
+    let before = ana.send(&ben.id(), "before");
+    ben.reads(&before, "before");
+    // The same link again, another one of hers, and one of his.
+    ben.post("/contacts/join", &json!({ "link": first }));
+    ben.post("/contacts/join", &json!({ "link": ana.invite() }));
+    ana.post("/contacts/join", &json!({ "link": ben.invite() }));
+    let words = |node: &Node, of: &Node| node.get(&format!("/contacts/{}/words", of.id()));
+    assert_eq!(words(&ana, &ben), words(&ben, &ana));
+    connected(&ana, &ben);
+    let after = ben.send(&ana.id(), "after");
+    ana.reads(&after, "after");
+    for (node, other) in [(&ana, &ben), (&ben, &ana)] {
+        let messages = node.list(&format!("/conversations/{}", other.id()));
+        let texts: Vec<_> = messages.iter().map(|message| &message["body"]).collect();
+        assert_eq!(texts, ["before", "after"]);
+    }
+}
+
 #[test]
 fn a_deleted_invite_is_refused() {
     let (ana, eve) = (Node::named("Ana"), Node::named("Eve"));

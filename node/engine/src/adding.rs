@@ -1,6 +1,10 @@
 //! Adding a contact over a meet connection: using somebody's link, and welcoming who uses ours.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
+    collections::BTreeSet,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -14,7 +18,7 @@ use proto::{
     nearby::Met,
     space::conversation_id,
 };
-use store::Txn;
+use store::{Contact, Txn};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -174,7 +178,7 @@ async fn attempt(inner: &Arc<Inner>, invite: &Invite, first: bool) -> Result<Joi
     let mut stream = MeetStream::open(conn.clone())
         .await
         .map_err(|error| unreachable(&error))?;
-    let card = own_card(inner)?;
+    let (card, known_before) = (own_card(inner)?, ready_contacts(inner)?);
     let join = Join {
         tag: invite.secret.tag(),
         proof: invite.secret.proof(&exporter, true),
@@ -198,7 +202,7 @@ async fn attempt(inner: &Arc<Inner>, invite: &Invite, first: bool) -> Result<Joi
             JoinAnswer::Refused(refusal) => return Err(JoinError::Refused(refusal)),
             JoinAnswer::Wait if first => return Ok(Joined::Waiting),
             JoinAnswer::Wait => wait = DECISION_WAIT,
-            JoinAnswer::Welcome { proof, card } => {
+            JoinAnswer::Welcome { proof, card, kept } => {
                 if !same(&proof, &invite.secret.proof(&exporter, false)) {
                     return Err(JoinError::Malformed(
                         "it does not know the link's secret".into(),
@@ -211,15 +215,19 @@ async fn attempt(inner: &Arc<Inner>, invite: &Invite, first: bool) -> Result<Joi
                         "its card names another endpoint".into(),
                     ));
                 }
-                let secret = PairSecret::new(
-                    &exporter,
-                    &invite.secret,
-                    keys.identity.id(),
-                    theirs.certificate.identity,
-                );
+                let (own, id) = (keys.identity.id(), theirs.certificate.identity);
+                let made = PairSecret::new(&exporter, &invite.secret, own, id);
+                let known_before = known_before.contains(&id);
+                let said = Said::new(own, id, kept.unwrap_or(made), known_before);
                 // The row that waited for this answer goes in the same transaction.
                 let waited = Some(records::pending_id(invite));
-                let id = become_contacts(inner, &keys, theirs, secret, waited).await?;
+                let choose = move |known: Option<&Contact>| said.choose(known);
+                let secret = become_contacts(inner, &keys, theirs, choose, waited).await?;
+                if secret.is_none() {
+                    return Err(JoinError::Malformed(
+                        "it shows the secret of somebody else's conversation".into(),
+                    ));
+                }
                 conn.close(CloseCode::Done, "");
                 return Ok(Joined::Contact(id));
             }
@@ -246,14 +254,55 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     blake3::Hash::from(*one) == blake3::Hash::from(*other)
 }
 
-/// Makes a contact of who showed a card: the row, the conversation, our blog's offer.
+fn ready_contacts(inner: &Inner) -> Result<BTreeSet<IdentityId>> {
+    let contacts = inner.store.read()?.contacts()?.into_iter();
+    let ready = contacts.filter(|(_, contact)| contact.state == ContactState::Ready);
+    Ok(ready.map(|(id, _)| id).collect())
+}
+
+/// The secret that is in use with somebody who is a contact.
+pub(crate) fn secret_in_use(known: Option<&Contact>) -> Option<PairSecret> {
+    let ready = known.filter(|contact| contact.state == ContactState::Ready);
+    ready.and_then(|contact| contact.pair_secret.clone())
+}
+
+/// The choice of who answers: the other side may have heard an answer before, and have written under
+/// that secret.
+fn kept_or(known: Option<&Contact>, made: PairSecret) -> PairSecret {
+    secret_in_use(known).unwrap_or(made)
+}
+
+/// What the joiner was told.
+struct Said {
+    secret: PairSecret,
+    /// Where the two became contacts meanwhile, that is because the other side uses a link of ours at
+    /// the same time, and each would take the other's: the one of the lower identity's dial counts.
+    crosses: bool,
+}
+
+impl Said {
+    fn new(own: IdentityId, other: IdentityId, secret: PairSecret, known_before: bool) -> Self {
+        let crosses = own > other && !known_before;
+        Self { secret, crosses }
+    }
+
+    fn choose(self, known: Option<&Contact>) -> PairSecret {
+        match secret_in_use(known) {
+            Some(made_meanwhile) if self.crosses => made_meanwhile,
+            _ => self.secret,
+        }
+    }
+}
+
+/// Makes a contact of who showed a card: the row, the conversation, our blog's offer. Returns the
+/// pair's secret; nothing where it is the one of another conversation of ours.
 async fn become_contacts(
     inner: &Arc<Inner>,
     keys: &Keys,
     card: Card,
-    secret: PairSecret,
+    choose: impl FnOnce(Option<&Contact>) -> PairSecret + Send + 'static,
     waited: Option<IdentityId>,
-) -> Result<IdentityId> {
+) -> Result<Option<PairSecret>> {
     let id = card.certificate.identity;
     if id == keys.identity.id() {
         return Err(Error::Conflict {
@@ -262,19 +311,41 @@ async fn become_contacts(
     }
     let keys = keys.clone();
     let endpoint = card.endpoint;
-    inner
+    let secret = inner
         .store
         .write(move |txn| {
-            if let Some(waited) = waited {
+            let secret = befriend_under(txn, &keys, &card, choose, clock::now())?;
+            if let Some(waited) = waited.filter(|_| secret.is_some()) {
                 txn.remove_contact(&waited)?;
             }
-            befriend(txn, &keys, &card, &secret, clock::now())
+            Ok(secret)
         })
         .await?;
-    inner.begin_contact(id, &[endpoint]);
-    inner.tell_audience();
-    inner.events.emit(EventKind::Contact, about_contact(id));
-    Ok(id)
+    if secret.is_some() {
+        inner.begin_contact(id, &[endpoint]);
+        inner.tell_audience();
+        inner.events.emit(EventKind::Contact, about_contact(id));
+    }
+    Ok(secret)
+}
+
+/// Makes a contact under the secret that is chosen, which is returned. Nothing is done where that is
+/// the one of a conversation with somebody else: nobody gets to name that of others.
+pub(crate) fn befriend_under(
+    txn: &mut Txn<'_>,
+    keys: &Keys,
+    card: &Card,
+    choose: impl FnOnce(Option<&Contact>) -> PairSecret,
+    now: Millis,
+) -> Result<Option<PairSecret>, store::Error> {
+    let known = txn.contact(&card.certificate.identity)?;
+    let secret = choose(known.as_ref());
+    let is_ours = known.and_then(|contact| contact.pair_secret) == Some(secret.clone());
+    if !is_ours && txn.space(conversation_id(&secret.0))?.is_some() {
+        return Ok(None);
+    }
+    befriend(txn, keys, card, &secret, now)?;
+    Ok(Some(secret))
 }
 
 /// Makes a contact of somebody whose words were compared nearby. Who was one already keeps the
@@ -487,8 +558,8 @@ enum Use {
     Refused,
 }
 
-/// Uses an invite, in the transaction that counts it: of two who come at once one comes in.
-/// Somebody whose answer got lost, so that we never met, may use the same link again.
+/// Uses an invite, in the transaction that counts it: of two who come at once one comes in. Who came
+/// in by it may use it again, since the answer may have got lost; who was removed may not.
 fn use_invite(
     txn: &mut Txn<'_>,
     invite_id: &str,
@@ -501,14 +572,10 @@ fn use_invite(
         return Ok(Use::Refused);
     };
     let known = txn.contact(&id)?;
-    let met = known
-        .as_ref()
-        .is_some_and(|known| known.state == ContactState::Ready && known.last_met.is_some());
-    let used_before = invite.used_by.contains(&id);
-    if invite.uses > 1 && used_before && known.is_none() {
+    let again = invite.used_by.contains(&id);
+    if invite.uses > 1 && again && known.is_none() {
         return Ok(Use::Declined);
     }
-    let again = used_before && !met;
     if !again && invite.used >= invite.uses {
         invite.tried_again = true;
         txn.put_invite(&key, &invite)?;
@@ -540,16 +607,18 @@ async fn accept(
 ) -> Result<JoinAnswer> {
     let keys = inner.ready()?;
     let own = own_card(inner)?.encode(&keys.device, exporter);
-    let secret = PairSecret::new(
-        exporter,
-        invite,
-        keys.identity.id(),
-        card.certificate.identity,
-    );
-    become_contacts(inner, &keys, card, secret, None).await?;
-    Ok(JoinAnswer::Welcome {
-        proof: invite.proof(exporter, false),
-        card: own,
+    let id = card.certificate.identity;
+    let made = PairSecret::new(exporter, invite, keys.identity.id(), id);
+    let fresh = made.clone();
+    let choose = move |known: Option<&Contact>| kept_or(known, fresh);
+    let secret = become_contacts(inner, &keys, card, choose, None).await?;
+    Ok(match secret {
+        Some(secret) => JoinAnswer::Welcome {
+            proof: invite.proof(exporter, false),
+            card: own,
+            kept: Some(secret).filter(|secret| *secret != made),
+        },
+        None => JoinAnswer::Refused(Refusal::Malformed),
     })
 }
 

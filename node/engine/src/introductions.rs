@@ -721,8 +721,7 @@ fn secret_with(
     if id.people(exporter, row.other, row.one) != *people {
         return None;
     }
-    let ready = known.filter(|contact| contact.state == ContactState::Ready);
-    let kept = ready.and_then(|contact| contact.pair_secret.clone());
+    let kept = adding::secret_in_use(known);
     Some(kept.unwrap_or_else(|| id.pair_secret(exporter, row.one, row.other)))
 }
 
@@ -759,12 +758,9 @@ async fn keep(
             let (Some(card), Some(secret)) = (card.filter(|_| room), chosen) else {
                 return Ok(None);
             };
-            // A conversation is between two: nobody gets to name that of others.
-            let is_ours = known.and_then(|contact| contact.pair_secret) == Some(secret.clone());
-            if !is_ours && txn.space(conversation_id(&secret.0))?.is_some() {
+            let Some(secret) = adding::befriend_under(txn, &keys, &card, |_| secret, now)? else {
                 return Ok(None);
-            }
-            adding::befriend(txn, &keys, &card, &secret, now)?;
+            };
             row.done = true;
             txn.put_introduction(&id, &row)?;
             Ok(Some((row.other, card.endpoint, secret)))

@@ -427,6 +427,9 @@ pub enum JoinAnswer {
         proof: [u8; 32],
         /// The inviter's card as encoded.
         card: Vec<u8>,
+        /// The pair's secret, where the two are contacts for the inviter already: it stays in use.
+        /// Otherwise it is the one that the connection makes.
+        kept: Option<PairSecret>,
     },
     /// The person has to decide first; keep the connection or come again.
     Wait,
@@ -469,11 +472,20 @@ impl Refusal {
 }
 
 impl JoinAnswer {
-    /// Type u8, then proof 32 and card, or a reason u8.
+    /// Type u8, then proof 32, the kept secret if there is one, and card, or a reason u8.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Welcome { proof, card } => [&[2], &proof[..], card].concat(),
+            Self::Welcome {
+                proof,
+                card,
+                kept: None,
+            } => [&[2], &proof[..], card].concat(),
+            Self::Welcome {
+                proof,
+                card,
+                kept: Some(secret),
+            } => [&[5], &proof[..], &secret.0, card].concat(),
             Self::Wait => vec![3],
             Self::Refused(reason) => {
                 let code = Refusal::ALL
@@ -494,6 +506,12 @@ impl JoinAnswer {
         match reader.u8()? {
             2 => Ok(Self::Welcome {
                 proof: reader.array()?,
+                kept: None,
+                card: reader.rest().to_vec(),
+            }),
+            5 => Ok(Self::Welcome {
+                proof: reader.array()?,
+                kept: Some(PairSecret(reader.array()?)),
                 card: reader.rest().to_vec(),
             }),
             3 => reader.end().map(|()| Self::Wait),

@@ -115,6 +115,12 @@ fn messages_round_trip_and_cuts_are_refused() {
         JoinAnswer::Welcome {
             proof: [1; 32],
             card: vec![2],
+            kept: None,
+        },
+        JoinAnswer::Welcome {
+            proof: [1; 32],
+            card: vec![2],
+            kept: Some(PairSecret([4; 32])),
         },
         JoinAnswer::Wait,
     ];
@@ -122,7 +128,7 @@ fn messages_round_trip_and_cuts_are_refused() {
     for answer in answers {
         assert_eq!(JoinAnswer::decode(&answer.encode()), Ok(answer));
     }
-    for bad in [&[][..], &[1], &[2, 1], &[3, 0], &[4], &[4, 99], &[5]] {
+    for bad in [&[][..], &[1], &[2, 1], &[3, 0], &[4], &[4, 99], &[5], &[6]] {
         assert!(JoinAnswer::decode(bad).is_err(), "{bad:?}");
     }
 }

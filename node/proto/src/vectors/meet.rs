@@ -87,9 +87,17 @@ pub(super) fn add(lines: &mut Lines) {
     });
     let welcome = JoinAnswer::Welcome {
         proof: secret.proof(&EXPORTER, false),
-        card: shown,
+        card: shown.clone(),
+        kept: None,
     };
     lines.both("meet.welcome", welcome.encode(), reread_answer);
+    lines.remark("The inviter has Ben among the contacts, with the secret 32 x 42.");
+    let known = JoinAnswer::Welcome {
+        proof: secret.proof(&EXPORTER, false),
+        card: shown,
+        kept: Some(PairSecret([0x42; 32])),
+    };
+    lines.both("meet.welcome.known", known.encode(), reread_answer);
     lines.both("meet.wait", JoinAnswer::Wait.encode(), reread_answer);
     for refusal in Refusal::ALL {
         let name = format!("meet.refused.{}", name_of(refusal));
