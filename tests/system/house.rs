@@ -34,8 +34,10 @@ const ALSO_IN_TESTS: &[(&str, &[&str])] = &[("waymeet", &["links", "proto", "sto
 /// All that the core stands on.
 const UNDER_PROTO: &[&str] = &[
     "blake3",
+    "chacha20poly1305",
     "data-encoding",
     "ed25519-dalek",
+    "hpke",
     "minicbor",
     "thiserror",
     "zeroize",

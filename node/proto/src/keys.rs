@@ -31,6 +31,8 @@ pub enum Domain {
     Quote,
     /// That an endpoint belongs to a device, by the endpoint, on one connection.
     Endpoint,
+    /// A key for letters that may be used more than once, by the receiving device.
+    Prekey,
 }
 
 impl Domain {
@@ -44,6 +46,7 @@ impl Domain {
             Self::Revocation => b"waymeet/revocation/1\0",
             Self::Quote => b"waymeet/quote/1\0",
             Self::Endpoint => b"waymeet/endpoint/1\0",
+            Self::Prekey => b"waymeet/prekey/1\0",
         }
     }
 

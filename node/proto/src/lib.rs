@@ -33,6 +33,7 @@ pub mod limits;
 pub mod merkle;
 pub mod nearby;
 pub mod run;
+pub mod seal;
 pub mod session;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
