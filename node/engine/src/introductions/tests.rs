@@ -9,7 +9,11 @@ use proto::{
 };
 use store::{Store, sim::Disk};
 
-use super::*;
+use super::{
+    heard::{Followed, answered, introduced},
+    meeting::{is_prepared, secret_with, strangers},
+    *,
+};
 
 const NOW: Millis = Millis(1_790_000_000_000);
 
