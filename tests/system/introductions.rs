@@ -1,8 +1,11 @@
 //! A contact introduces two of their contacts to each other.
 
+use std::fs;
+
+use proto::{EndpointId, card::Invite};
 use serde_json::{Value, json};
 
-use crate::harness::{Node, befriend, connected};
+use crate::harness::{LOOPBACK_LINKS, Node, befriend, connected};
 
 struct Three {
     ana: Node,
@@ -113,6 +116,67 @@ fn a_no_is_heard_as_not_now_and_nobody_becomes_a_contact() {
         list.contains("Ana and Cem") && list.contains("not now"),
         "{list}"
     );
+    // Not now, that is: Ben may ask once more.
+    let again = introduce(&ben, &ana, &cem);
+    state(&ana, &again, "asks");
+    state(&cem, &again, "asks");
+}
+
+#[test]
+fn of_two_introducers_the_one_who_brought_them_together_is_named() {
+    let three = three();
+    let Three { ana, ben, cem } = &three;
+    let dan = Node::named("Dan");
+    befriend(&dan, ana);
+    befriend(&dan, cem);
+    let by_dan = introduce(&dan, ana, cem);
+    let by_ben = introduce(ben, ana, cem);
+    for node in [ana, cem] {
+        state(node, &by_dan, "asks");
+        state(node, &by_ben, "asks");
+    }
+    answer(cem, &by_dan, "accept");
+    answer(cem, &by_ben, "accept");
+    answer(ana, &by_ben, "accept");
+    are_introduced(&three);
+    // Nothing is left to say to the other.
+    for node in [ana, cem] {
+        let left = node.call("GET", &format!("/introductions/{by_dan}"), None);
+        assert_eq!(left.status, 404, "{:?}", left.body);
+    }
+}
+
+/// The device's endpoint, as a link names it.
+fn endpoint(node: &Node) -> EndpointId {
+    let invite = node.post("/invites", &json!({}));
+    node.delete(&format!("/invites/{}", invite["id"].as_str().unwrap()));
+    let link = Invite::parse(invite["link"].as_str().unwrap()).unwrap();
+    link.endpoint
+}
+
+/// The one with the lower endpoint speaks first, but only the other knows a way.
+#[test]
+fn the_other_dials_where_the_first_knows_no_way() {
+    let mut three = three();
+    let id = introduce(&three.ben, &three.ana, &three.cem);
+    let ana_is_low = endpoint(&three.ana) < endpoint(&three.cem);
+    let Three { ana, ben, cem } = &mut three;
+    let (low, high) = if ana_is_low { (ana, cem) } else { (cem, ana) };
+    state(high, &id, "asks");
+    answer(high, &id, "accept");
+    let whose = if ana_is_low { "other_says" } else { "one_says" };
+    ben.until("the answer", |ben| {
+        (ben.get(&format!("/introductions/{id}"))[whose] == "yes").then_some(())
+    });
+    high.stop();
+    // Somewhere else than its card says.
+    let settings = LOOPBACK_LINKS.replace("127.0.0.1:0", "127.0.0.2:0");
+    fs::write(high.settings_file(), settings).unwrap();
+    state(low, &id, "asks");
+    answer(low, &id, "accept");
+    state(low, &id, "meets");
+    high.start();
+    are_introduced(&three);
 }
 
 /// Whoever's power is cut, right after each thing that was acknowledged, it goes on.

@@ -388,6 +388,10 @@ pub(crate) fn befriend(
     // Added anew: what either side believes of the other's counts is void.
     (contact.acked_rev, contact.seen_rev) = (0, 0);
     contact.name.clone_from(&card.name);
+    if contact.state != ContactState::Ready {
+        // By whom somebody comes in says what is known of them, and not who introduced them besides.
+        contact.trust = records::kept_trust(Trust::Unverified);
+    }
     contact.state = ContactState::Ready;
     contact.pair_secret = Some(secret.clone());
     contact.my_rev += 1;
@@ -396,6 +400,7 @@ pub(crate) fn befriend(
     beacons::owe(txn, id, contact.my_rev)?;
     txn.set_name(id, &card.name, now)?;
     let own = keys.identity.id();
+    introductions::close(txn, own, id)?;
     let conversation = conversation_id(&secret.0);
     if txn.space(conversation)?.is_none() {
         txn.create_space(&spaces::conversation(conversation, [own, id], now))?;
@@ -594,6 +599,7 @@ fn use_invite(
     }
     let mut contact = known.unwrap_or_else(|| records::new_contact(name, now));
     contact.state = ContactState::Asks;
+    contact.trust = records::kept_trust(Trust::Unverified);
     name.clone_into(&mut contact.name);
     txn.put_contact(&id, &contact)?;
     Ok(Use::Asks)

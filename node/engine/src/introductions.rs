@@ -2,8 +2,8 @@
 //!
 //! What is said about one travels as entries of the conversations that are there. An entry is taken
 //! up in the transaction that imports it, with all that follows: the introducer's node passes an
-//! answer on there, so it happens once, whenever the power goes. When both said yes, the one with
-//! the lower endpoint dials the other, and that connection makes the pair's secret.
+//! answer on there, so it happens once, whenever the power goes. When both said yes they meet, and
+//! that connection makes the pair's secret.
 
 mod heard;
 mod meeting;
@@ -73,9 +73,44 @@ fn is_to_meet(row: &Introduction, own: IdentityId, now: Millis) -> bool {
         && !is_over(row, now)
 }
 
+/// Whether one of the two said no.
+fn is_declined(row: &Introduction) -> bool {
+    [row.one_says, row.other_says].contains(&Said::No)
+}
+
+/// What its introducer calls an introduction that is kept under this key.
+fn number(key: IntroductionId, row: &Introduction) -> IntroductionId {
+    row.number.unwrap_or(key)
+}
+
+/// The introduction of one introducer by its number: others may use the same.
+fn find(
+    view: &View<impl Source>,
+    by: IdentityId,
+    id: IntroductionId,
+) -> Result<Option<(IntroductionId, Introduction)>, store::Error> {
+    let mut rows = view.introductions()?.into_iter();
+    Ok(rows.find(|(key, row)| row.by == by && number(*key, row) == id))
+}
+
+/// Somebody became a contact: no other introduction to them waits any more.
+pub(crate) fn close(
+    txn: &mut Txn<'_>,
+    own: IdentityId,
+    contact: IdentityId,
+) -> Result<(), store::Error> {
+    for (key, row) in txn.introductions()? {
+        if row.one == own && row.other == contact && !row.done {
+            txn.remove_introduction(&key)?;
+        }
+    }
+    Ok(())
+}
+
 /// The card of the other, checked for this introduction.
-fn card_of(id: IntroductionId, row: &Introduction) -> Option<Card> {
-    let binding = id.binding(row.by, row.one, row.other);
+fn card_of(key: IntroductionId, row: &Introduction) -> Option<Card> {
+    let beacon = row.beacon.as_ref()?;
+    let binding = number(key, row).binding(row.by, row.one, row.other, beacon);
     let card = Card::decode(&row.card, &binding).ok()?;
     (card.certificate.identity == row.other).then_some(card)
 }
@@ -145,7 +180,8 @@ fn introduce(
             continue;
         }
         let same = [row.one, row.other];
-        if row.by == own && same.contains(&one) && same.contains(&other) {
+        // A no means not now: whoever said it can be asked again, within the bound below.
+        if row.by == own && same.contains(&one) && same.contains(&other) && !is_declined(&row) {
             return refused("these two are introduced already: it waits for their answers".into());
         }
     }
@@ -182,6 +218,7 @@ fn introduce(
         }
     }
     let row = Introduction {
+        number: None,
         by: own,
         one,
         other,
@@ -221,19 +258,20 @@ pub(crate) async fn answer(inner: &Arc<Inner>, id: IntroductionId, yes: bool) ->
                 return refused("who introduced you is no contact any more");
             };
             beacons::ensure(txn, fresh)?;
-            let binding = id.binding(row.by, row.one, row.other);
-            let shown = card.encode(&keys.device, &binding);
-            let yes = match beacons::own(txn)? {
-                Some(beacon) if yes => Some(Introduced {
-                    card: &shown,
-                    beacon,
-                }),
+            let number = number(id, &row);
+            let beacon = beacons::own(txn)?.filter(|_| yes);
+            let shown = beacon.as_ref().map(|beacon| {
+                let binding = number.binding(row.by, row.one, row.other, beacon);
+                card.encode(&keys.device, &binding)
+            });
+            let yes = match (&shown, beacon) {
+                (Some(card), Some(beacon)) => Some(Introduced { card, beacon }),
                 _ => None,
             };
             row.one_says = if yes.is_some() { Said::Yes } else { Said::No };
             txn.put_introduction(&id, &row)?;
             prepare(txn, id, &row, now)?;
-            let body = Body::Introduced { id, yes };
+            let body = Body::Introduced { id: number, yes };
             let written = spaces::append(txn, &keys, space, now, &body)?;
             Ok((written, row.other))
         })

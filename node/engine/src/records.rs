@@ -7,9 +7,10 @@ use std::{
 
 use proto::{
     EndpointId, IdentityId, Millis, SpaceId,
+    admission::Certificate,
     card::{Card, Invite as Link},
     frame::OfferFrame,
-    limits::OFFERS_PER_CONTACT_MAX,
+    limits::{DEVICES_PER_IDENTITY_MAX, OFFERS_PER_CONTACT_MAX},
     wire::Reader,
 };
 pub(crate) use store::{Contact, ContactState, Invite, OfferState};
@@ -184,8 +185,22 @@ pub(crate) fn new_contact(name: &str, now: Millis) -> Contact {
     }
 }
 
-/// Notes a device of a contact from its card.
+/// Notes a device of a contact from its card. Where there are as many as a person can have, it takes the
+/// place of the one that was certified first, or has none if that is itself.
 pub(crate) fn put_device(contact: &mut Contact, card: &Card) {
+    let is_known = contact.devices.contains_key(&card.certificate.device);
+    if !is_known && contact.devices.len() >= DEVICES_PER_IDENTITY_MAX {
+        let serial = |device: &ContactDevice| {
+            let certificate = Certificate::decode(&device.certificate);
+            certificate.map_or(0, |certificate| certificate.serial)
+        };
+        let devices = contact.devices.iter();
+        let first = devices.min_by_key(|(_, device)| serial(device));
+        match first.map(|(id, device)| (*id, serial(device))) {
+            Some((id, first)) if first <= card.certificate.serial => contact.devices.remove(&id),
+            _ => return,
+        };
+    }
     let agreed = contact
         .devices
         .get(&card.certificate.device)

@@ -9,12 +9,13 @@
 use data_encoding::BASE32_NOPAD;
 
 use crate::{
+    beacon::BeaconKey,
     card::PairSecret,
     ids::IdentityId,
     wire::{Reader, WireError},
 };
 
-/// Names an introduction: 16 random bytes, the same for both who are introduced.
+/// Names an introduction of one introducer: 16 random bytes, the same for both who are introduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IntroductionId(pub [u8; 16]);
 
@@ -46,34 +47,45 @@ fn ordered(one: IdentityId, other: IdentityId) -> (IdentityId, IdentityId) {
 
 impl IntroductionId {
     /// What a card for this introduction is signed with in place of a connection's exporter: it is
-    /// good for these three people and this time only.
+    /// good for these three people and this time only, and so is the key of the beacons beside it.
+    /// Whoever passes them on can put no other key there, which would lead to somebody else.
     #[must_use]
-    pub fn binding(&self, by: IdentityId, one: IdentityId, other: IdentityId) -> [u8; 32] {
+    pub fn binding(
+        &self,
+        by: IdentityId,
+        one: IdentityId,
+        other: IdentityId,
+        beacon: &BeaconKey,
+    ) -> [u8; 32] {
         let (low, high) = ordered(one, other);
         let mut hasher = blake3::Hasher::new_derive_key("waymeet 1 introduction");
         hasher
             .update(&self.0)
             .update(&by.0)
             .update(&low.0)
-            .update(&high.0);
+            .update(&high.0)
+            .update(&beacon.0);
         *hasher.finalize().as_bytes()
     }
 
-    /// What the dialer says of whom it means and who it is, on one connection: an introduction of the
-    /// same number to somebody else, who has the same device, would make another.
+    /// What one side says of whom it means, on one connection: who introduced the two, who it is
+    /// itself, and to whom it speaks. An introduction of the same number by somebody else, or to
+    /// somebody else who has the same device, would make another.
     #[must_use]
     pub fn people(
         &self,
         exporter: &[u8; 32],
-        dialer: IdentityId,
-        acceptor: IdentityId,
+        by: IdentityId,
+        speaker: IdentityId,
+        listener: IdentityId,
     ) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("waymeet 1 introduced people");
         hasher
             .update(exporter)
             .update(&self.0)
-            .update(&dialer.0)
-            .update(&acceptor.0);
+            .update(&by.0)
+            .update(&speaker.0)
+            .update(&listener.0);
         *hasher.finalize().as_bytes()
     }
 
@@ -99,19 +111,21 @@ impl IntroductionId {
 /// What two who were introduced say when they meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// 24, the dialer: because of this introduction, and who the two are
+    /// 24, the one with the lower endpoint: because of this introduction, and who is meant
     /// ([`IntroductionId::people`]).
     Introduced(IntroductionId, [u8; 32]),
-    /// 25, the acceptor: this secret is on the disk. Who was a contact already keeps the one that
+    /// 25, the one with the higher endpoint: this secret is on the disk. Who was a contact already keeps the one that
     /// they had, so that nothing which was written under it is lost.
     Welcome(PairSecret),
+    /// 26, the one with the higher endpoint where it dialled: say it here, since you don't come.
+    Asks(IntroductionId, [u8; 32]),
 }
 
 impl Frame {
     /// Whether a meet's first frame is one of these.
     #[must_use]
     pub fn begins(bytes: &[u8]) -> bool {
-        bytes.first() == Some(&24)
+        matches!(bytes.first(), Some(24 | 26))
     }
 
     /// Type and fields.
@@ -120,6 +134,7 @@ impl Frame {
         match self {
             Self::Introduced(id, people) => [&[24], &id.0[..], people].concat(),
             Self::Welcome(secret) => [&[25], &secret.0[..]].concat(),
+            Self::Asks(id, people) => [&[26], &id.0[..], people].concat(),
         }
     }
 
@@ -132,6 +147,7 @@ impl Frame {
         let frame = match reader.u8()? {
             24 => Self::Introduced(IntroductionId(reader.array()?), reader.array()?),
             25 => Self::Welcome(PairSecret(reader.array()?)),
+            26 => Self::Asks(IntroductionId(reader.array()?), reader.array()?),
             _ => return Err(WireError::Value("message type")),
         };
         reader.end()?;
@@ -146,23 +162,30 @@ mod tests {
     const BY: IdentityId = IdentityId([1; 32]);
     const ONE: IdentityId = IdentityId([2; 32]);
     const OTHER: IdentityId = IdentityId([3; 32]);
+    const KEY: BeaconKey = BeaconKey([6; 32]);
 
     #[test]
     fn what_an_introduction_binds_is_for_it_alone() {
         let id = IntroductionId([7; 16]);
-        let binding = id.binding(BY, ONE, OTHER);
-        assert_eq!(binding, id.binding(BY, OTHER, ONE), "the same to both");
+        let (key, binding) = (BeaconKey([9; 32]), id.binding(BY, ONE, OTHER, &KEY));
+        assert_eq!(
+            binding,
+            id.binding(BY, OTHER, ONE, &KEY),
+            "the same to both"
+        );
         for another in [
-            IntroductionId([8; 16]).binding(BY, ONE, OTHER),
-            id.binding(ONE, BY, OTHER),
-            id.binding(BY, ONE, BY),
+            IntroductionId([8; 16]).binding(BY, ONE, OTHER, &KEY),
+            id.binding(ONE, BY, OTHER, &KEY),
+            id.binding(BY, ONE, BY, &KEY),
+            id.binding(BY, ONE, OTHER, &key),
         ] {
             assert_ne!(another, binding);
         }
-        let people = id.people(&[4; 32], ONE, OTHER);
-        assert_ne!(people, id.people(&[4; 32], OTHER, ONE));
-        assert_ne!(people, id.people(&[4; 32], ONE, BY));
-        assert_ne!(people, id.people(&[5; 32], ONE, OTHER));
+        let people = id.people(&[4; 32], BY, ONE, OTHER);
+        assert_ne!(people, id.people(&[4; 32], BY, OTHER, ONE));
+        assert_ne!(people, id.people(&[4; 32], BY, ONE, BY));
+        assert_ne!(people, id.people(&[4; 32], OTHER, ONE, OTHER));
+        assert_ne!(people, id.people(&[5; 32], BY, ONE, OTHER));
         let secret = id.pair_secret(&[4; 32], ONE, OTHER);
         assert!(secret == id.pair_secret(&[4; 32], OTHER, ONE));
         assert!(secret != id.pair_secret(&[5; 32], ONE, OTHER));
@@ -177,7 +200,10 @@ mod tests {
             assert!(bad.parse::<IntroductionId>().is_err(), "{bad}");
         }
         let introduced = Frame::Introduced(id, [6; 32]);
-        for frame in [introduced.clone(), Frame::Welcome(PairSecret([8; 32]))] {
+        let asks = Frame::Asks(id, [6; 32]);
+        assert!(Frame::begins(&asks.encode()));
+        let welcome = Frame::Welcome(PairSecret([8; 32]));
+        for frame in [introduced.clone(), welcome, asks] {
             let bytes = frame.encode();
             assert_eq!(Frame::decode(&bytes), Ok(frame));
             assert!(Frame::decode(&[&bytes[..], &[0]].concat()).is_err());

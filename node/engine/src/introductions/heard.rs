@@ -11,9 +11,9 @@ use proto::{
 };
 use store::{Introduction, Said, Txn};
 
-use super::{conversation_with, is_over, prepare, tell};
+use super::{conversation_with, find, is_declined, is_over, prepare, tell};
 use crate::{
-    files::Keys,
+    files::{self, Keys},
     inner::Inner,
     records::ContactState,
     spaces::{self, Written},
@@ -63,6 +63,7 @@ pub(crate) fn follow(
             }) => {
                 let own = keys.identity.id();
                 let row = Introduction {
+                    number: None,
                     by: one.author,
                     one: own,
                     other: identity,
@@ -75,7 +76,7 @@ pub(crate) fn follow(
                     beacon: None,
                     done: false,
                 };
-                let taken = introduced(txn, id, &row, &mut followed)?;
+                let taken = introduced(txn, id, row, &mut followed)?;
                 if taken {
                     answered_before(txn, keys, *one, id, now, &mut followed)?;
                 }
@@ -96,13 +97,13 @@ pub(crate) fn follow(
 pub(super) fn introduced(
     txn: &mut Txn<'_>,
     id: IntroductionId,
-    row: &Introduction,
+    mut row: Introduction,
     followed: &mut Followed,
 ) -> Result<bool, store::Error> {
     let is_ready = |contact: store::Contact| contact.state == ContactState::Ready;
     if row.other == row.one
         || row.other == row.by
-        || txn.introduction(&id)?.is_some()
+        || find(txn, row.by, id)?.is_some()
         || txn.contact(&row.other)?.is_some_and(is_ready)
     {
         return Ok(false);
@@ -112,7 +113,7 @@ pub(super) fn introduced(
         if is_over(&kept, row.at) && !kept.done {
             txn.remove_introduction(&known)?;
         } else if kept.by == row.by && !kept.done {
-            if kept.other == row.other && kept.one_says != Said::No {
+            if kept.other == row.other && !is_declined(&kept) {
                 return Ok(false);
             }
             waiting += 1;
@@ -121,7 +122,13 @@ pub(super) fn introduced(
     if waiting >= INTRODUCTIONS_PER_CONTACT_MAX {
         return Ok(false);
     }
-    txn.put_introduction(&id, row)?;
+    let mut key = id;
+    while txn.introduction(&key)?.is_some() {
+        // Somebody else's has this number. No key can be known before, so nobody takes it.
+        files::fill_random(&mut key.0);
+        row.number = Some(id);
+    }
+    txn.put_introduction(&key, &row)?;
     followed.people.push(row.by);
     Ok(true)
 }
@@ -160,14 +167,14 @@ pub(super) fn answered(
     followed: &mut Followed,
 ) -> Result<bool, store::Error> {
     let own = keys.identity.id();
-    let Some(mut row) = txn.introduction(&id)? else {
-        return Ok(false);
+    let is_between = |row: &Introduction| [row.one, row.other].contains(&from);
+    let made = find(txn, own, id)?.filter(|(_, row)| is_between(row));
+    let found = match made {
+        Some(made) => Some((from, made)),
+        None => find(txn, from, id)?.map(|got| (got.1.other, got)),
     };
-    let whose = match () {
-        () if row.by == own && from == row.one => row.one,
-        () if row.by == own && from == row.other => row.other,
-        () if row.one == own && from == row.by => row.other,
-        () => return Ok(false),
+    let Some((whose, (key, mut row))) = found else {
+        return Ok(false);
     };
     let said = if whose == row.one {
         &mut row.one_says
@@ -179,7 +186,7 @@ pub(super) fn answered(
     }
     *said = if yes.is_some() { Said::Yes } else { Said::No };
     if let Some(yes) = &yes {
-        let binding = id.binding(row.by, row.one, row.other);
+        let binding = id.binding(row.by, row.one, row.other, &yes.beacon);
         let Ok(card) = Card::decode(yes.card, &binding) else {
             return Ok(false);
         };
@@ -201,9 +208,9 @@ pub(super) fn answered(
         row.card = yes.card.to_vec();
         row.beacon = Some(yes.beacon);
     }
-    txn.put_introduction(&id, &row)?;
+    txn.put_introduction(&key, &row)?;
     if row.by != own {
-        prepare(txn, id, &row, now)?;
+        prepare(txn, key, &row, now)?;
     }
     followed.people.extend([row.one, row.other]);
     Ok(true)

@@ -1,6 +1,6 @@
 //! The meeting of two who were introduced: who is dialled, and what is said on the connection.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use links::{CloseCode, Connection, MeetStream, Protocol};
 use proto::{
@@ -9,10 +9,10 @@ use proto::{
     introduction::{Frame, IntroductionId},
     limits::CONTACTS_MAX,
 };
-use store::{Introduction, Said, Source, View};
-use tokio::time::timeout;
+use store::{Introduction, Source, View};
+use tokio::time::{Instant, timeout};
 
-use super::{card_of, is_over, is_to_meet, tell};
+use super::{card_of, is_declined, is_over, is_to_meet, number, tell};
 use crate::{
     adding, beacons,
     choices::Caller,
@@ -23,17 +23,27 @@ use crate::{
     view::Trust,
 };
 
+const ENDED: &str = "the connection ended";
+const GONE: &str = "the introduction isn't there any more";
+const NOT_READY: &str = "they aren't ready to meet yet";
 /// How long a meeting of two who were introduced may take.
 const EXCHANGE_WAIT: Duration = Duration::from_secs(10);
 /// Between two rounds of dialling those who were introduced; it doubles up to the second.
 const ROUND_MIN: Duration = Duration::from_millis(500);
 const ROUND_MAX: Duration = Duration::from_secs(60);
+/// When the one with the higher endpoint dials too. The other's dial takes less where there is a way,
+/// and both at once harm nothing.
+const OTHER_DIALS_AFTER: Duration = Duration::from_secs(3);
+
+/// Since when those who are to be met are: as many as introductions may wait.
+type Since = BTreeMap<IntroductionId, Instant>;
 
 /// Dials those who are to be met, until the node stops.
 pub(crate) async fn attend(inner: Arc<Inner>) {
     let mut wait = ROUND_MIN;
+    let mut since = Since::new();
     loop {
-        let waiting = match round(&inner).await {
+        let waiting = match round(&inner, &mut since).await {
             Ok(waiting) => waiting,
             Err(error) => {
                 tracing::warn!(%error, "could not look after introductions");
@@ -56,7 +66,7 @@ pub(crate) async fn attend(inner: Arc<Inner>) {
 }
 
 /// One round; whether somebody is still to be met.
-async fn round(inner: &Arc<Inner>) -> Result<bool> {
+async fn round(inner: &Arc<Inner>, since: &mut Since) -> Result<bool> {
     let (Some(keys), Some(links)) = (inner.keys(), inner.links()) else {
         return Ok(false);
     };
@@ -65,8 +75,7 @@ async fn round(inner: &Arc<Inner>) -> Result<bool> {
         let snapshot = inner.store.read()?;
         (snapshot.introductions()?, snapshot.contacts()?)
     };
-    let mut waiting = false;
-    let mut expected = HashSet::new();
+    let mut expected = BTreeMap::new();
     let mut to_dial = Vec::new();
     for (id, row) in rows {
         // An answer may have been lost: until they met they may come again.
@@ -81,13 +90,18 @@ async fn round(inner: &Arc<Inner>) -> Result<bool> {
         let Some(card) = card_of(id, &row) else {
             continue;
         };
-        expected.insert(card.endpoint);
-        waiting = true;
-        if !row.done && links.id() < card.endpoint {
+        expected.insert(id, card.endpoint);
+        let for_long = since.entry(id).or_insert_with(Instant::now).elapsed() > OTHER_DIALS_AFTER;
+        let speaks = links.id() < card.endpoint;
+        if speaks && !row.done || !speaks && for_long {
             to_dial.push((id, card));
         }
     }
-    inner.admission.set_introduced(expected);
+    since.retain(|id, _| expected.contains_key(id));
+    let waiting = !expected.is_empty();
+    inner
+        .admission
+        .set_introduced(expected.into_values().collect());
     forget_strangers(inner, own, now).await?;
     if inner.hindrance().is_some() {
         return Ok(waiting);
@@ -112,7 +126,7 @@ async fn round(inner: &Arc<Inner>) -> Result<bool> {
         };
         match dialled {
             Ok(conn) => {
-                let met = timeout(EXCHANGE_WAIT, introduce_us(inner, &conn, id)).await;
+                let met = timeout(EXCHANGE_WAIT, meet(inner, &conn, id)).await;
                 if let Ok(Err(error)) = &met {
                     inner.note_error(contact, &error.to_string());
                 }
@@ -154,10 +168,7 @@ pub(super) fn strangers(
     now: Millis,
 ) -> Result<Vec<IdentityId>, store::Error> {
     let rows = view.introductions()?;
-    let is_open = |row: &Introduction| {
-        let says = [row.one_says, row.other_says];
-        !row.done && !is_over(row, now) && !says.contains(&Said::No)
-    };
+    let is_open = |row: &Introduction| !row.done && !is_over(row, now) && !is_declined(row);
     let expected = |id: &IdentityId| {
         let mut rows = rows.iter().map(|(_, row)| row);
         rows.any(|row| row.one == own && row.other == *id && is_open(row))
@@ -181,32 +192,65 @@ fn unreachable(detail: &str) -> Error {
     }
 }
 
+/// Whether the one at the other end is who asks, and we who say whose introduction it is: one side
+/// decides about the secret, whoever dialled, or two connections at once would leave two of them.
+fn is_ours_to_say(inner: &Inner, conn: &Connection) -> bool {
+    inner
+        .links()
+        .is_some_and(|links| links.id() < conn.remote())
+}
+
 /// The dialer's side.
-async fn introduce_us(inner: &Arc<Inner>, conn: &Connection, id: IntroductionId) -> Result<()> {
-    let lost = |_| unreachable("the connection ended");
-    let keys = inner.ready()?;
+async fn meet(inner: &Arc<Inner>, conn: &Connection, key: IntroductionId) -> Result<()> {
     let exporter = conn
         .exporter(adding::EXPORTER_LABEL, b"")
-        .map_err(|_| unreachable("the connection ended"))?;
-    let row = inner.store.read()?.introduction(&id)?;
-    let other = row.map(|row| row.other);
-    let other = other.ok_or_else(|| unreachable("the introduction isn't there any more"))?;
+        .map_err(|_| unreachable(ENDED))?;
     let opened = MeetStream::open(conn.clone()).await;
-    let mut stream = opened.map_err(|_| unreachable("the connection ended"))?;
-    let people = id.people(&exporter, keys.identity.id(), other);
+    let mut stream = opened.map_err(|_| unreachable(ENDED))?;
+    if is_ours_to_say(inner, conn) {
+        return introduce_us(inner, conn, &mut stream, &exporter, key).await;
+    }
+    let row = inner.store.read()?.introduction(&key)?;
+    let row = row.ok_or_else(|| unreachable(GONE))?;
+    let id = number(key, &row);
+    let people = id.people(&exporter, row.by, row.one, row.other);
+    let asks = Frame::Asks(id, people).encode();
+    stream
+        .send(asks.into())
+        .await
+        .map_err(|_| unreachable(ENDED))?;
+    let said = stream.recv().await.map_err(|_| unreachable(ENDED))?;
+    let said = said.ok_or_else(|| unreachable(NOT_READY))?;
+    welcome(inner, conn, stream, exporter, &said).await;
+    Ok(())
+}
+
+/// The side with the lower endpoint.
+async fn introduce_us(
+    inner: &Arc<Inner>,
+    conn: &Connection,
+    stream: &mut MeetStream,
+    exporter: &[u8; 32],
+    key: IntroductionId,
+) -> Result<()> {
+    let lost = |_| unreachable(ENDED);
+    let row = inner.store.read()?.introduction(&key)?;
+    let row = row.ok_or_else(|| unreachable(GONE))?;
+    let id = number(key, &row);
+    let people = id.people(exporter, row.by, row.one, row.other);
     let hello = Frame::Introduced(id, people).encode();
     stream.send(hello.into()).await.map_err(lost)?;
     let answer = stream.recv().await.map_err(lost)?;
-    let answer = answer.ok_or_else(|| unreachable("they aren't ready to meet yet"))?;
+    let answer = answer.ok_or_else(|| unreachable(NOT_READY))?;
     let Ok(Frame::Welcome(secret)) = Frame::decode(&answer) else {
         return Err(unreachable("the other side answered with something else"));
     };
-    let kept = keep(inner, conn, id, move |_, _| Some(secret)).await?;
+    let kept = keep(inner, conn, key, move |_, _| secret).await?;
     kept.map(drop)
         .ok_or_else(|| unreachable("the introduction isn't good any more"))
 }
 
-/// The acceptor's side, from the first frame on.
+/// The other side, and the acceptor's in any case, from the first frame on.
 pub(crate) async fn welcome(
     inner: &Arc<Inner>,
     conn: &Connection,
@@ -214,14 +258,33 @@ pub(crate) async fn welcome(
     exporter: [u8; 32],
     frame: &[u8],
 ) {
-    let Ok(Frame::Introduced(id, people)) = Frame::decode(frame) else {
-        conn.close(CloseCode::Misbehaved, "");
-        return;
+    let ours = is_ours_to_say(inner, conn);
+    let (asked, id, people) = match Frame::decode(frame) {
+        Ok(Frame::Introduced(id, people)) if !ours => (false, id, people),
+        Ok(Frame::Asks(id, people)) if ours => (true, id, people),
+        _ => {
+            conn.close(CloseCode::Misbehaved, "");
+            return;
+        }
     };
-    let choose = move |row: &Introduction, known: Option<&store::Contact>| {
-        secret_with(id, &exporter, &people, row, known)
+    let kept = match meant(inner, id, &exporter, &people) {
+        Ok(Some(key)) if asked => {
+            if let Err(error) = introduce_us(inner, conn, &mut stream, &exporter, key).await {
+                tracing::debug!(%error, "somebody who was introduced asked in vain");
+            }
+            conn.close(CloseCode::Done, "");
+            return;
+        }
+        Ok(Some(key)) => {
+            let choose = move |row: &Introduction, known: Option<&store::Contact>| {
+                secret_with(id, &exporter, row, known)
+            };
+            keep(inner, conn, key, choose).await
+        }
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
     };
-    match keep(inner, conn, id, choose).await {
+    match kept {
         Ok(Some(secret)) => {
             let welcome = Frame::Welcome(secret).encode();
             if stream.send(welcome.into()).await.is_ok() {
@@ -237,20 +300,44 @@ pub(crate) async fn welcome(
     }
 }
 
-/// The acceptor's choice: a secret that is in use stays, and the other side takes it from here.
-/// Nothing where the dialer means others.
-pub(super) fn secret_with(
+/// The introduction that the other side means: of that number, between those two, by that third.
+fn meant(
+    inner: &Inner,
     id: IntroductionId,
     exporter: &[u8; 32],
     people: &[u8; 32],
+) -> Result<Option<IntroductionId>> {
+    let own = inner.ready()?.identity.id();
+    let rows = inner.store.read()?.introductions()?;
+    Ok(among(&rows, own, id, exporter, people))
+}
+
+pub(super) fn among(
+    rows: &[(IntroductionId, Introduction)],
+    own: IdentityId,
+    id: IntroductionId,
+    exporter: &[u8; 32],
+    people: &[u8; 32],
+) -> Option<IntroductionId> {
+    let is_meant = |key: IntroductionId, row: &Introduction| {
+        let said = id.people(exporter, row.by, row.other, row.one);
+        row.one == own && number(key, row) == id && said == *people
+    };
+    let mut rows = rows.iter();
+    rows.find(|(key, row)| is_meant(*key, row))
+        .map(|(key, _)| *key)
+}
+
+/// The choice of the one with the higher endpoint: a secret that is in use stays, and the other side
+/// takes it from here.
+pub(super) fn secret_with(
+    id: IntroductionId,
+    exporter: &[u8; 32],
     row: &Introduction,
     known: Option<&store::Contact>,
-) -> Option<PairSecret> {
-    if id.people(exporter, row.other, row.one) != *people {
-        return None;
-    }
+) -> PairSecret {
     let kept = adding::secret_in_use(known);
-    Some(kept.unwrap_or_else(|| id.pair_secret(exporter, row.one, row.other)))
+    kept.unwrap_or_else(|| id.pair_secret(exporter, row.one, row.other))
 }
 
 /// Makes a contact of the one at the other end, under the secret that is chosen; nothing where the
@@ -259,7 +346,7 @@ async fn keep(
     inner: &Arc<Inner>,
     conn: &Connection,
     id: IntroductionId,
-    choose: impl FnOnce(&Introduction, Option<&store::Contact>) -> Option<PairSecret> + Send + 'static,
+    choose: impl FnOnce(&Introduction, Option<&store::Contact>) -> PairSecret + Send + 'static,
 ) -> Result<Option<PairSecret>> {
     let keys = inner.ready()?;
     let (own, now, remote) = (keys.identity.id(), clock::now(), conn.remote());
@@ -282,13 +369,18 @@ async fn keep(
             let contacts = txn.contacts()?;
             let others = contacts.iter().filter(|(id, _)| *id != row.other).count();
             let room = known.as_ref().is_some_and(is_contact) || others < CONTACTS_MAX;
-            let chosen = choose(&row, known.as_ref());
-            let (Some(card), Some(secret)) = (card.filter(|_| room), chosen) else {
+            let Some(card) = card.filter(|_| room) else {
                 return Ok(None);
             };
-            let Some(secret) = adding::befriend_under(txn, &keys, &card, |_| secret, now)? else {
+            let chosen = |known: Option<&store::Contact>| choose(&row, known);
+            let Some(secret) = adding::befriend_under(txn, &keys, &card, chosen, now)? else {
                 return Ok(None);
             };
+            if !known.as_ref().is_some_and(is_contact) {
+                records::change_contact(txn, row.other, |contact| {
+                    contact.trust = records::kept_trust(Trust::Introduced);
+                })?;
+            }
             row.done = true;
             txn.put_introduction(&id, &row)?;
             Ok(Some((row.other, card.endpoint, secret)))

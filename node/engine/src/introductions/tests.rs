@@ -11,10 +11,12 @@ use store::{Store, sim::Disk};
 
 use super::{
     heard::{Followed, answered, introduced},
-    meeting::{is_prepared, secret_with, strangers},
+    meeting::{among, is_prepared, secret_with, strangers},
     *,
 };
 
+/// Of everybody's beacons.
+const KEY: BeaconKey = BeaconKey([7; 32]);
 const NOW: Millis = Millis(1_790_000_000_000);
 
 fn identity(seed: u8) -> IdentityKey {
@@ -69,6 +71,7 @@ fn ana() -> Store {
 
 fn row(by: u8, other: u8) -> Introduction {
     Introduction {
+        number: None,
         by: who(by),
         one: who(ANA),
         other: who(other),
@@ -85,7 +88,7 @@ fn row(by: u8, other: u8) -> Introduction {
 
 fn takes(store: &Store, id: u8, row: &Introduction) -> bool {
     let id = IntroductionId([id; 16]);
-    let taken = store.run(|txn| introduced(txn, id, row, &mut Followed::default()));
+    let taken = store.run(|txn| introduced(txn, id, row.clone(), &mut Followed::default()));
     taken.unwrap()
 }
 
@@ -119,10 +122,7 @@ fn passes_on(store: &Store, from: u8, id: u8, card: Option<Vec<u8>>) -> bool {
     let id = IntroductionId([id; 16]);
     store
         .run(|txn| {
-            let yes = card.as_ref().map(|card| Introduced {
-                card,
-                beacon: BeaconKey([7; 32]),
-            });
+            let yes = card.as_ref().map(|card| Introduced { card, beacon: KEY });
             let mut followed = Followed::default();
             answered(txn, &keys(ANA), who(from), (id, yes), NOW, &mut followed)
         })
@@ -133,7 +133,7 @@ fn passes_on(store: &Store, from: u8, id: u8, card: Option<Vec<u8>>) -> bool {
 fn shown(seed: u8, number: u8, other: u8) -> Vec<u8> {
     let (card, device) = card(seed);
     let id = IntroductionId([number; 16]);
-    card.encode(&device, &id.binding(who(BEN), who(ANA), who(other)))
+    card.encode(&device, &id.binding(who(BEN), who(ANA), who(other), &KEY))
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn an_introduction_s_answers_count_once_and_for_it_alone() {
     assert!(!passes_on(&store, BEN, 1, Some(forged)), "a forged card");
     let (mut stolen, device) = card(CEM);
     stolen.endpoint = EndpointId([EVE; 32]);
-    let binding = IntroductionId([1; 16]).binding(who(BEN), who(ANA), who(CEM));
+    let binding = IntroductionId([1; 16]).binding(who(BEN), who(ANA), who(CEM), &KEY);
     let stolen = stolen.encode(&device, &binding);
     assert!(
         !passes_on(&store, BEN, 1, Some(stolen)),
@@ -243,18 +243,216 @@ fn an_introduced_stranger_can_t_keep_somebody_s_endpoint() {
 fn a_secret_that_is_in_use_stays() {
     let (id, row) = (IntroductionId([1; 16]), row(BEN, CEM));
     let (first, second) = ([1; 32], [2; 32]);
-    let people = |exporter| id.people(exporter, who(CEM), who(ANA));
-    let fresh = secret_with(id, &first, &people(&first), &row, None).unwrap();
+    let fresh = secret_with(id, &first, &row, None);
     assert!(fresh == id.pair_secret(&first, who(ANA), who(CEM)));
     let mut contact = records::new_contact("Cem", NOW);
     contact.pair_secret = Some(PairSecret([9; 32]));
-    let pending = secret_with(id, &first, &people(&first), &row, Some(&contact)).unwrap();
+    let pending = secret_with(id, &first, &row, Some(&contact));
     assert!(pending == fresh, "no contact yet");
     contact.state = ContactState::Ready;
     contact.pair_secret = Some(fresh.clone());
-    let again = secret_with(id, &second, &people(&second), &row, Some(&contact));
-    assert!(again == Some(fresh));
-    // Who has the same number and device, but means others, isn't answered.
-    let others = id.people(&first, who(EVE), who(ANA));
-    assert!(secret_with(id, &first, &others, &row, None).is_none());
+    assert!(secret_with(id, &second, &row, Some(&contact)) == fresh);
+}
+
+/// Who has the same number and device, but means others or another's introduction, isn't answered.
+#[test]
+fn an_introduction_is_found_by_number_people_and_introducer() {
+    let (id, exporter) = (IntroductionId([1; 16]), [1; 32]);
+    let (bens, eves) = (IntroductionId([1; 16]), IntroductionId([2; 16]));
+    let mut by_eve = row(EVE, CEM);
+    by_eve.number = Some(id);
+    let rows = [(bens, row(BEN, CEM)), (eves, by_eve)];
+    let asked = |by, speaker, listener| {
+        let people = id.people(&exporter, who(by), who(speaker), who(listener));
+        among(&rows, who(ANA), id, &exporter, &people)
+    };
+    assert_eq!(asked(BEN, CEM, ANA), Some(bens));
+    assert_eq!(asked(EVE, CEM, ANA), Some(eves));
+    assert_eq!(asked(CEM, CEM, ANA), None);
+    assert_eq!(asked(BEN, EVE, ANA), None);
+    assert_eq!(asked(BEN, ANA, CEM), None);
+    let people = id.people(&[2; 32], who(BEN), who(CEM), who(ANA));
+    assert_eq!(among(&rows, who(ANA), id, &exporter, &people), None);
+}
+
+/// Eve heard of the number of Ben's introduction and uses it first: his came to nothing.
+#[test]
+fn introducers_with_one_number_don_t_touch_each_others() {
+    let store = ana();
+    let id = IntroductionId([1; 16]);
+    assert!(takes(&store, 1, &row(EVE, 9)));
+    assert!(takes(&store, 1, &row(BEN, CEM)));
+    assert!(!takes(&store, 1, &row(BEN, CEM)), "his own twice");
+    assert!(!takes(&store, 1, &row(EVE, 10)), "hers twice");
+    assert!(passes_on(&store, BEN, 1, Some(shown(CEM, 1, CEM))));
+    let read = store.read().unwrap();
+    let (key, kept) = find(&read, who(BEN), id).unwrap().unwrap();
+    assert_eq!((kept.other, kept.other_says), (who(CEM), Said::Yes));
+    assert!(key != id && number(key, &kept) == id);
+    assert!(card_of(key, &kept).is_some());
+    let (_, eves) = find(&read, who(EVE), id).unwrap().unwrap();
+    assert_eq!((eves.other, eves.other_says), (who(9), Said::Nothing));
+}
+
+/// Ben puts the key of his own beacons beside Cem's card, and would be called in Cem's place.
+#[test]
+fn an_introducer_can_t_put_another_beacon_beside_a_card() {
+    let store = ana();
+    assert!(takes(&store, 1, &row(BEN, CEM)));
+    let (card, device) = card(CEM);
+    let id = IntroductionId([1; 16]);
+    let of_another = id.binding(who(BEN), who(ANA), who(CEM), &BeaconKey([8; 32]));
+    let signed_for_another = card.encode(&device, &of_another);
+    assert!(!passes_on(&store, BEN, 1, Some(signed_for_another)));
+    assert!(passes_on(&store, BEN, 1, Some(shown(CEM, 1, CEM))));
+}
+
+fn said(store: &Store, by: u8, one: Said, other: Said) {
+    store
+        .run(|txn| {
+            let (key, mut row) = find(txn, who(by), IntroductionId([1; 16]))?.unwrap();
+            (row.one_says, row.other_says) = (one, other);
+            txn.put_introduction(&key, &row)
+        })
+        .unwrap();
+}
+
+#[test]
+fn whoever_said_not_now_can_be_asked_again() {
+    for (one, other) in [(Said::No, Said::Nothing), (Said::Yes, Said::No)] {
+        let store = ana();
+        assert!(takes(&store, 1, &row(BEN, CEM)));
+        assert!(!takes(&store, 2, &row(BEN, CEM)), "it waits");
+        said(&store, BEN, one, other);
+        assert!(takes(&store, 2, &row(BEN, CEM)));
+        // So often in two weeks and no more.
+        let count = u8::try_from(INTRODUCTIONS_PER_CONTACT_MAX).unwrap();
+        for id in 3..=count {
+            store
+                .run(|txn| {
+                    let key = IntroductionId([id - 1; 16]);
+                    let mut row = txn.introduction(&key)?.unwrap();
+                    row.one_says = Said::No;
+                    txn.put_introduction(&key, &row)
+                })
+                .unwrap();
+            assert!(takes(&store, id, &row(BEN, CEM)), "{id}");
+        }
+        assert!(!takes(&store, 100, &row(BEN, 100)));
+    }
+}
+
+/// Two introduce the same two; one of them brings them together, and is the one who is named.
+#[test]
+fn who_became_a_contact_is_asked_about_no_more() {
+    let store = ana();
+    store
+        .run(|txn| txn.put_own_device(&own_device(ANA)))
+        .unwrap();
+    assert!(takes(&store, 1, &row(BEN, CEM)));
+    assert!(takes(&store, 2, &row(EVE, CEM)));
+    assert!(takes(&store, 3, &row(EVE, 9)));
+    let link = |seed| {
+        let befriended = |txn: &mut Txn<'_>| {
+            let (card, secret) = (card(seed).0, PairSecret([seed; 32]));
+            adding::befriend_under(txn, &keys(ANA), &card, |_| secret, NOW)
+        };
+        store.run(befriended).unwrap()
+    };
+    assert!(link(CEM).is_some());
+    let waiting = || -> Vec<IdentityId> {
+        let rows = store.read().unwrap().introductions().unwrap();
+        rows.into_iter().map(|(_, row)| row.other).collect()
+    };
+    assert_eq!(waiting(), [who(9)]);
+    let contact = store.read().unwrap().contact(&who(CEM)).unwrap().unwrap();
+    assert_eq!(contact.trust, records::kept_trust(Trust::Unverified));
+}
+
+fn own_device(seed: u8) -> store::OwnDevice {
+    store::OwnDevice {
+        certificate: card(seed).0.certificate,
+        name: "Somebody".into(),
+        last_serial: 1,
+    }
+}
+
+/// The newest comes first over a slow link: then the other's yes is there before what it answers.
+#[test]
+fn an_answer_that_arrives_before_its_introduction_counts() {
+    let store = ana();
+    let space = conversation_id(&PairSecret([BEN; 32]).0);
+    let id = IntroductionId([1; 16]);
+    let heard = |seq| Heard {
+        space,
+        device: keys(BEN).device.id(),
+        seq,
+        author: who(BEN),
+    };
+    let said = [
+        Body::Introduction {
+            id,
+            identity: who(CEM),
+            name: "Cem",
+            message: None,
+        },
+        Body::Message {
+            text: "Cem is the one with the boat",
+            parent: None,
+        },
+        Body::Introduced {
+            id,
+            yes: Some(Introduced {
+                card: &shown(CEM, 1, CEM),
+                beacon: KEY,
+            }),
+        },
+    ];
+    // Ben's feed, written as by his own device.
+    store
+        .run(|txn| {
+            let between = spaces::conversation(space, [who(ANA), who(BEN)], NOW);
+            txn.create_space(&between)?;
+            txn.put_own_device(&own_device(BEN))?;
+            for body in &said {
+                spaces::append(txn, &keys(BEN), space, NOW, body)?;
+            }
+            txn.put_own_device(&own_device(ANA))
+        })
+        .unwrap();
+    let hears = |seq| {
+        let taken = store.run(|txn| follow(txn, &keys(ANA), &[heard(seq)], NOW));
+        taken.unwrap();
+        find(&store.read().unwrap(), who(BEN), id).unwrap()
+    };
+    assert_eq!(hears(3), None, "an answer to nothing");
+    let (_, kept) = hears(1).unwrap();
+    assert_eq!((kept.other, kept.other_says), (who(CEM), Said::Yes));
+    assert_eq!(kept.beacon, Some(KEY));
+}
+
+/// One who is introduced again and again, each time with another device.
+#[test]
+fn a_contact_has_so_many_devices_and_the_latest() {
+    let mut contact = records::new_contact("Cem", NOW);
+    let device = |serial: u32| {
+        let device = DeviceKey::from_seed(&[u8::try_from(serial).unwrap(); 32]);
+        let mut card = card(CEM).0;
+        card.certificate = Certificate::sign(&identity(CEM), &device, serial, Role::Main);
+        card.endpoint = EndpointId(device.id().0);
+        card
+    };
+    for serial in 2..50 {
+        records::put_device(&mut contact, &device(serial));
+    }
+    assert_eq!(contact.devices.len(), 16);
+    for serial in 34..50 {
+        let latest = device(serial).certificate.device;
+        assert!(contact.devices.contains_key(&latest), "{serial}");
+    }
+    let before = contact.devices.clone();
+    records::put_device(&mut contact, &device(1));
+    assert_eq!(contact.devices, before, "an older one");
+    records::put_device(&mut contact, &device(40));
+    assert_eq!(contact.devices, before, "one of them again");
 }

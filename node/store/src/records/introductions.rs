@@ -24,9 +24,12 @@ pub enum Said {
     No,
 }
 
-/// An introduction. Of one that we made, `by` is ourselves; of one that we got, `one` is.
+/// An introduction, under its number, or under another key where somebody else's with that number was
+/// there before. Of one that we made, `by` is ourselves; of one that we got, `one` is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Introduction {
+    /// The number, where that isn't the key.
+    pub number: Option<IntroductionId>,
     /// Who introduces.
     pub by: IdentityId,
     /// Who is introduced.
@@ -98,10 +101,14 @@ impl Kept for Introduction {
             out.extend_from_slice(&key.0);
         });
         out.push(u8::from(self.done));
+        if let Some(number) = self.number {
+            out.extend_from_slice(&number.0);
+        }
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self {
+        let mut row = Self {
+            number: None,
             by: IdentityId(reader.id()?),
             one: IdentityId(reader.id()?),
             other: IdentityId(reader.id()?),
@@ -113,6 +120,10 @@ impl Kept for Introduction {
             card: bytes(reader)?,
             beacon: read_option(reader, |reader| reader.id().map(BeaconKey))?,
             done: reader.flag("done")?,
-        })
+        };
+        if reader.remaining() > 0 {
+            row.number = Some(IntroductionId(reader.array()?));
+        }
+        Ok(row)
     }
 }
