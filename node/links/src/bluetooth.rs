@@ -4,4 +4,6 @@
 //! part A, section 10), one a frame, as a transport of the same endpoint: admission, sync and gossip
 //! don't know of it. What the hardware has to do stands behind [`radio::Radio`].
 
+#[cfg(all(feature = "bluetooth", target_os = "linux"))]
+pub mod bluez;
 pub mod radio;

@@ -12,6 +12,8 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
+/// The service under which nodes announce themselves, of 128 bits.
+pub const SERVICE: &str = "6ce750e1-403c-4ee1-a162-2e6f49404318";
 /// Bytes that an announcement carries: what a legacy advertisement of 31 bytes has left beside its
 /// flags and a service of 128 bits (Bluetooth Core Supplement, part A, 1.11).
 pub const ANNOUNCED_BYTES: usize = 10;
