@@ -19,9 +19,9 @@ const TTL_S: u32 = 4_500;
 /// Beacons of nobody.
 const FLOOD: u64 = 10_000;
 /// What a flood may add to a node's memory, however long it lasts: the search begins anew.
-const FLOOD_BYTES_MAX: u64 = 16 << 20;
+pub(super) const FLOOD_BYTES_MAX: u64 = 16 << 20;
 /// Lines about it in the log.
-const LINES_MAX: usize = 4;
+pub(super) const LINES_MAX: usize = 4;
 /// How long a stranger waits for a sign of life.
 const KNOCKED: Duration = Duration::from_secs(3);
 
@@ -97,15 +97,23 @@ fn record(out: &mut Vec<u8>, labels: &[&str], kind: u16, data: &[u8]) {
 
 /// An announcement as a node makes it (RFC 6762 section 8.3), of any label, for any address.
 fn announcement(label: &str, at: (Ipv4Addr, u16)) -> Vec<u8> {
+    told(label, at, true)
+}
+
+/// The same, or without the record that says which service it is.
+fn told(label: &str, at: (Ipv4Addr, u16), service_too: bool) -> Vec<u8> {
     let host = &label[..label.len().min(20)];
     let (service, instance) = (
         ["_waymeet", "_udp", "local"],
         [label, "_waymeet", "_udp", "local"],
     );
-    let mut out = [0, 0, 0x84, 0, 0, 0, 0, 4, 0, 0, 0, 0].to_vec();
+    let records = 3 + u8::from(service_too);
+    let mut out = [0, 0, 0x84, 0, 0, 0, 0, records, 0, 0, 0, 0].to_vec();
     let mut target = Vec::new();
     name(&mut target, &instance);
-    record(&mut out, &service, 12, &target);
+    if service_too {
+        record(&mut out, &service, 12, &target);
+    }
     let mut place = [0; 4].to_vec();
     place.extend(at.1.to_be_bytes());
     name(&mut place, &[host, "local"]);
@@ -125,14 +133,14 @@ fn label(random: &mut Random) -> String {
     label
 }
 
-fn memory(node: &Node) -> u64 {
+pub(super) fn memory(node: &Node) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", node.process())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
     kilobytes.parse::<u64>().unwrap() * 1_024
 }
 
-fn warnings(node: &Node) -> usize {
+pub(super) fn warnings(node: &Node) -> usize {
     let log = node.log();
     log.lines().filter(|line| line.contains("WARN")).count()
 }
@@ -151,15 +159,20 @@ fn send(host: &Host, to: SocketAddr, datagrams: impl Iterator<Item = Vec<u8>> + 
     });
 }
 
+/// As many announcements as a flood has, from [`send`]'s address.
+pub(super) fn flood(host: &Host, seed: u64, service_too: bool) {
+    let mut random = Random::new(seed);
+    let at = (Ipv4Addr::new(10, 1, 0, 66), 4_000);
+    let flood = (0..FLOOD).map(move |_| told(&label(&mut random), at, service_too));
+    send(host, MDNS, flood);
+}
+
 #[test]
 fn a_flood_of_forged_beacons_adds_nobody_and_bounded_memory() {
     let Some(net) = Net::start(&[]) else { return };
     let mut scene = scene(&net);
     let before = scene.nodes.each_ref().map(memory);
-    let mut random = Random::new(7);
-    let at = (Ipv4Addr::new(10, 1, 0, 66), 4_000);
-    let flood = (0..FLOOD).map(move |_| announcement(&label(&mut random), at));
-    send(&scene.eve, MDNS, flood);
+    flood(&scene.eve, 7, true);
     for (node, before) in scene.nodes.iter().zip(before) {
         let grown = memory(node).saturating_sub(before);
         eprintln!("a flood of {FLOOD} names added {} kB", grown >> 10);

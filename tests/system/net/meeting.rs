@@ -10,6 +10,8 @@ use crate::harness::{Node, befriend, hand_on};
 
 /// A cable is out this long: less than a connection waits.
 const OUT: Duration = Duration::from_secs(1);
+/// A node that wants out tries so at once.
+const LOOKED_AT_FOR: Duration = Duration::from_secs(3);
 /// After a change of address. Mostly less than a second, sometimes what a connection waits for a
 /// sign of life and a new dial, and on a busy machine more.
 const FOUND_WITHIN: Duration = Duration::from_secs(90);
@@ -52,6 +54,48 @@ fn two_hosts_meet_and_no_packet_leaves_their_network() {
     ben.stop();
     let packets = capture.end();
     assert!(packets.iter().any(Packet::is_udp));
+    for packet in &packets {
+        if let Some((_, to)) = packet.ends() {
+            assert!(is_here(to), "{:?} {:?}", packet.ends(), packet.ports());
+        }
+    }
+}
+
+/// Nobody chose anything yet: not even those on the same network are told of it.
+#[test]
+fn before_it_is_set_up_a_node_says_nothing_to_anybody() {
+    let Some(net) = Net::start(&[]) else { return };
+    let home = net.switch();
+    let host = net.host(&home, &["10.1.0.1/24", "203.0.113.7/24", "fd01::1/64"]);
+    let _gateway = net.host(&home, &["10.1.0.254/24", "fd01::fe/64"]);
+    host.gateway("10.1.0.254");
+    host.gateway("fd01::fe");
+    // What a new folder has: no settings at all.
+    let mut ana = Node::prepared_at(host.place().clone(), "");
+    let capture = home.capture();
+    ana.start();
+    assert!(ana.get("/status")["identity"].is_null());
+    std::thread::sleep(LOOKED_AT_FOR);
+    let packets = capture.end();
+    let said: Vec<_> = packets
+        .iter()
+        .filter(|said| said.ports().is_some())
+        .collect();
+    let ends: Vec<_> = said
+        .iter()
+        .map(|said| (said.ends(), said.ports()))
+        .collect();
+    assert!(ends.is_empty(), "{ends:?}");
+    // With a name it looks for contacts on the network, and there only.
+    let capture = home.capture();
+    ana.post("/setup", &serde_json::json!({ "name": "Ana" }));
+    is_at(&ana, "10.1.0.1");
+    std::thread::sleep(LOOKED_AT_FOR);
+    let packets = capture.end();
+    assert!(
+        packets.iter().any(Packet::is_udp),
+        "a look that sees nothing"
+    );
     for packet in &packets {
         if let Some((_, to)) = packet.ends() {
             assert!(is_here(to), "{:?} {:?}", packet.ends(), packet.ports());

@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use super::{
     Host, Net,
     browser::{self, Browser},
+    forged::{FLOOD_BYTES_MAX, LINES_MAX, flood, memory, warnings},
 };
 use crate::harness::{DEADLINE, Node};
 
 const PASSWORD: &str = "correct horse battery";
 
 /// Shows a node's dashboard at `ip`, and waits until it is there.
-fn show(node: &Node, ip: &str, more: Value) -> String {
+pub(super) fn show(node: &Node, ip: &str, more: Value) -> String {
     let mut change = json!({ "lan": true });
     if node.get("/dashboard")["password"]["on"] == false {
         change["password"] = json!(PASSWORD);
@@ -63,12 +64,25 @@ impl<'a> Phone<'a> {
     }
 
     fn ask(&mut self, method: &str, path: &str, form: &str) -> Seen {
+        let more = format!(
+            "Cookie: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+            self.cookie
+        );
+        self.send(method, path, &more, form)
+    }
+
+    /// A call of the API by somebody who has the token.
+    fn call(&mut self, method: &str, path: &str, token: &str, body: &str) -> Seen {
+        let more = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+        self.send(method, &format!("/api/v1{path}"), &more, body)
+    }
+
+    fn send(&mut self, method: &str, path: &str, more: &str, body: &str) -> Seen {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {name}\r\nOrigin: http://{name}\r\nCookie: {cookie}\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{form}",
+            "{method} {path} HTTP/1.1\r\nHost: {name}\r\nOrigin: http://{name}\r\n{more}\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}",
             name = self.name,
-            cookie = self.cookie,
-            length = form.len(),
+            length = body.len(),
         );
         let at = self.at;
         let connect = || TcpStream::connect(at);
@@ -156,6 +170,41 @@ fn a_phone_signs_in_by_a_code_once_or_by_the_password() {
     });
 }
 
+/// Who reads along without TLS has the token, too, where the API is on the network.
+#[test]
+fn what_opens_a_door_wider_is_refused_over_the_network() {
+    let Some(net) = Net::start(&[]) else { return };
+    let home = net.switch();
+    let host = net.host(&home, &["10.1.0.1/24"]);
+    let phones = net.host(&home, &["10.1.0.2/24"]);
+    for api in [false, true] {
+        let settings = format!("[links]\ninternet = \"off\"\n[dashboard]\nlan_api = {api}\n");
+        let ana = host.node_with("Ana", &settings);
+        let url = show(&ana, "10.1.0.1", json!({}));
+        let mut phone = Phone::new(&phones, &url);
+        let token = ana.token().to_owned();
+        let mut call =
+            |method: &str, path: &str, body: &str| phone.call(method, path, &token, body).status;
+        assert_eq!(call("GET", "/status", ""), if api { 200 } else { 403 });
+        let before = ana.get("/dashboard");
+        for change in [
+            json!({ "lan": false }),
+            json!({ "tls": true }),
+            json!({ "local_name": true }),
+            json!({ "password": "wrong horse battery" }),
+        ] {
+            let body = change.to_string();
+            assert_eq!(call("PATCH", "/dashboard", &body), 403, "{change}");
+        }
+        for link in ["{}", r#"{"lan":true}"#] {
+            assert_eq!(call("POST", "/sign-in-links", link), 403, "{link}");
+        }
+        assert_eq!(ana.get("/dashboard"), before);
+        let password = format!("password={}", PASSWORD.replace(' ', "+"));
+        assert_eq!(phone.ask("POST", "/sign-in", &password).status, 303);
+    }
+}
+
 #[test]
 fn the_dashboard_follows_the_addresses_and_is_nowhere_else() {
     let Some(net) = Net::start(&[]) else { return };
@@ -208,6 +257,47 @@ fn the_name_is_answered_only_where_it_is_wanted_and_the_second_gets_another() {
     assert!(tells(&capture.end()) > 0);
     show(&ben, "10.1.0.2", json!({ "local_name": true }));
     assert_eq!(named(&ben), "waymeet-2.local");
+}
+
+/// Strangers announce ever more, and the library keeps what it hears: the name is given up above a
+/// bound, and comes back.
+#[test]
+fn a_flood_costs_the_name_bounded_memory() {
+    let Some(net) = Net::start(&[]) else { return };
+    let home = net.switch();
+    let host = net.host(&home, &["10.1.0.1/24"]);
+    let eve = net.host(&home, &["10.1.0.66/24"]);
+    eve.gateway("10.1.0.1");
+    // Nothing else listens to multicast.
+    let ana = host.node_with("Ana", "[links]\ninternet = \"off\"\nlan = false\n");
+    let url = show(&ana, "10.1.0.1", json!({ "local_name": true }));
+    let named = |node: &Node| {
+        let urls = node.get("/dashboard")["urls"].to_string();
+        urls.contains("//waymeet.local").then_some(())
+    };
+    ana.until("the name", named);
+    let before = memory(&ana);
+    // What names a service is kept by who looks for that, all else by everybody.
+    flood(&eve, 7, false);
+    let grown = memory(&ana).saturating_sub(before);
+    eprintln!("a flood added {} kB", grown >> 10);
+    assert!(grown <= FLOOD_BYTES_MAX, "{grown}");
+    assert!(warnings(&ana) <= LINES_MAX, "{}", ana.log());
+    ana.until("the name to rest", |ana| {
+        let dashboard = ana.get("/dashboard");
+        let trouble = dashboard["trouble"].as_str()?;
+        trouble.contains("announces more").then_some(())
+    });
+    assert_eq!(
+        Phone::new(&eve, &url).get("/").status,
+        401,
+        "the page stays"
+    );
+    ana.until("the name again", named);
+    flood(&eve, 8, false);
+    let grown = memory(&ana).saturating_sub(before);
+    eprintln!("and a second one {} kB", grown >> 10);
+    assert!(grown <= FLOOD_BYTES_MAX, "{grown}");
 }
 
 /// The hash of a certificate's key by which a browser can be told to trust it: its subject's public
