@@ -160,7 +160,7 @@ fn meet(grown: &Grown, agreed: &BTreeSet<SpaceId>) -> Cost {
             // What was never agreed on has to be searched for.
             seen_rev: u64::from(!agreed.is_empty()),
             offers: Vec::new(),
-            beacon: None,
+            whereabouts: proto::frame::Whereabouts::default(),
         };
         Side::new(&grown.stores[at], start)
     });

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use proto::{
     Millis, SpaceId,
-    frame::{Data, Hint, LinkClass},
+    frame::{Data, Hint, LinkClass, Whereabouts},
     limits::FRAME_BYTES_MAX,
     session::{Fetch, IMPORT_BYTES_MAX, Lane, SpaceStore},
     verify::Reject,
@@ -361,7 +361,7 @@ impl Meeting {
         let cleared = clearances(&self.victim.store, &self.puppet.store.me, &self.excluded);
         self.victim
             .session
-            .handle_audience(cleared, self.rev, Vec::new(), None);
+            .handle_audience(cleared, self.rev, Vec::new(), Whereabouts::default());
     }
 
     /// The hostile side's own device writes, loses what it wrote, or writes something else there.

@@ -1,10 +1,11 @@
-//! Keys of beacons: our own, who knows it, and our contacts'.
+//! How this device is found, and who knows it: the key of its beacons and its relay. And our
+//! contacts' keys.
 //!
-//! Our key is told in meetings like an offer: under a count of changes, until the contact has
-//! acknowledged that. It changes when a contact is removed. Who missed the change doesn't recognise
-//! us until the next meeting; we go on recognising them.
+//! Both are told in meetings like an offer: under a count of changes, until the contact has
+//! acknowledged that. The key changes when a contact is removed. Who missed the change doesn't
+//! recognise us until the next meeting; we go on recognising them.
 
-use proto::{EndpointId, IdentityId, beacon::BeaconKey};
+use proto::{EndpointId, IdentityId, beacon::BeaconKey, frame::Whereabouts};
 use store::{ContactState, Setting, Source, Txn, View};
 
 use crate::files;
@@ -13,6 +14,9 @@ type Result<T> = std::result::Result<T, store::Error>;
 
 /// Under which our own key is kept.
 const OWN: &str = "beacon-key";
+
+/// Under which the relay is kept that contacts are told.
+const RELAY: &str = "relay-told";
 
 pub(crate) fn fresh_key() -> BeaconKey {
     BeaconKey(*files::random_seed())
@@ -27,6 +31,22 @@ pub(crate) fn own(view: &View<impl Source>) -> Result<Option<BeaconKey>> {
 /// Our key is another from now on, and every contact is to hear it.
 pub(crate) fn renew(txn: &mut Txn<'_>, key: BeaconKey) -> Result<()> {
     txn.put_setting(&OWN.to_owned(), &Setting(key.0.to_vec()))?;
+    owe_all(txn)
+}
+
+/// The relay that contacts are told; `None` where there never was one.
+pub(crate) fn relay(view: &View<impl Source>) -> Result<Option<String>> {
+    let kept = view.setting(&RELAY.to_owned())?;
+    Ok(kept.and_then(|Setting(bytes)| String::from_utf8(bytes).ok()))
+}
+
+/// This relay leads to us from now on, and every contact is to hear it.
+pub(crate) fn use_relay(txn: &mut Txn<'_>, relay: &str) -> Result<()> {
+    txn.put_setting(&RELAY.to_owned(), &Setting(relay.as_bytes().to_vec()))?;
+    owe_all(txn)
+}
+
+fn owe_all(txn: &mut Txn<'_>) -> Result<()> {
     for (id, mut contact) in txn.contacts()? {
         if contact.state == ContactState::Ready {
             contact.my_rev += 1;
@@ -45,25 +65,27 @@ pub(crate) fn ensure(txn: &mut Txn<'_>, key: BeaconKey) -> Result<()> {
     }
 }
 
-/// A contact is to hear our key under this count.
+/// A contact is to hear it under this count.
 pub(crate) fn owe(txn: &mut Txn<'_>, contact: IdentityId, told: u64) -> Result<()> {
     let mut row = txn.beacons(&contact)?.unwrap_or_default();
     row.told = told;
     txn.put_beacons(&contact, &row)
 }
 
-/// Our key, where a contact that acknowledged our changes up to `acked` doesn't know it.
+/// What a contact that acknowledged our changes up to `acked` doesn't know of it.
 pub(crate) fn owed(
     view: &View<impl Source>,
     contact: IdentityId,
     acked: u64,
-) -> Result<Option<BeaconKey>> {
+) -> Result<Whereabouts> {
     let row = view.beacons(&contact)?.unwrap_or_default();
-    if row.told > acked {
-        own(view)
-    } else {
-        Ok(None)
+    if row.told <= acked {
+        return Ok(Whereabouts::default());
     }
+    Ok(Whereabouts {
+        beacon: own(view)?,
+        relay: relay(view)?,
+    })
 }
 
 /// Keeps the key of a contact's device.
@@ -132,11 +154,25 @@ mod tests {
         let read = store.read().unwrap();
         let key = own(&read).unwrap();
         assert_eq!(key, Some(BeaconKey([1; 32])));
-        assert_eq!(owed(&read, BEN, 0).unwrap(), key);
-        assert_eq!(owed(&read, BEN, 1).unwrap(), None);
+        assert_eq!(owed(&read, BEN, 0).unwrap().beacon, key);
+        assert_eq!(owed(&read, BEN, 1).unwrap(), Whereabouts::default());
         // A second start makes no other.
         store.run(|txn| ensure(txn, BeaconKey([9; 32]))).unwrap();
         assert_eq!(own(&store.read().unwrap()).unwrap(), key);
+    }
+
+    #[test]
+    fn another_relay_is_owed_to_everybody() {
+        let store = befriended(&[BEN, CEM]);
+        store
+            .run(|txn| use_relay(txn, "https://relay.example"))
+            .unwrap();
+        let read = store.read().unwrap();
+        for id in [BEN, CEM] {
+            let owed = owed(&read, id, 1).unwrap();
+            assert_eq!(owed.relay.as_deref(), Some("https://relay.example"));
+            assert_eq!(read.contact(&id).unwrap().unwrap().my_rev, 2);
+        }
     }
 
     #[test]
@@ -153,7 +189,7 @@ mod tests {
         let after = own(&read).unwrap().unwrap();
         assert!(!before.made(&after.beacon([5; 16])));
         // Who acknowledged the one before hears the new one, and of the removed nothing is left.
-        assert_eq!(owed(&read, BEN, 1).unwrap(), Some(after));
+        assert_eq!(owed(&read, BEN, 1).unwrap().beacon, Some(after));
         assert_eq!(read.contact(&BEN).unwrap().unwrap().my_rev, 2);
         assert_eq!(read.beacons(&CEM).unwrap(), None);
     }

@@ -10,9 +10,8 @@ use links::{Admission, Arrival, CloseCode, EndpointSecret, Links, Reach, Tempora
 use proto::{
     DeviceId, EndpointId, IdentityId, Millis, SpaceId,
     audience::{Clearance, ContactFacts, clear},
-    beacon::BeaconKey,
     card::PairSecret,
-    frame::OfferFrame,
+    frame::{OfferFrame, Whereabouts},
     space::SpaceKind,
     verify::Reject,
 };
@@ -83,8 +82,8 @@ pub(crate) struct Audience {
     pub(crate) rev: u64,
     pub(crate) seen_rev: u64,
     pub(crate) offers: Vec<OfferFrame>,
-    /// The key of our beacons, where they don't know it.
-    pub(crate) beacon: Option<BeaconKey>,
+    /// How we are found, where they don't know it.
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) secret: PairSecret,
     contact: Contact,
 }
@@ -490,13 +489,13 @@ pub(crate) fn audience_of(
         clearances.extend(clear(&space, &facts_of).map(|clearance| (clearance, space.kind)));
     }
     let offers = records::unseen_offers_to(snapshot, id, contact.acked_rev)?;
-    let beacon = beacons::owed(snapshot, id, contact.acked_rev)?;
+    let whereabouts = beacons::owed(snapshot, id, contact.acked_rev)?;
     Ok(Some(Audience {
         clearances,
         rev: contact.my_rev,
         seen_rev: contact.seen_rev,
         offers,
-        beacon,
+        whereabouts,
         secret,
         contact,
     }))
@@ -523,6 +522,9 @@ const fn add(one: Exchanged, other: Exchanged) -> Exchanged {
 async fn follow_relay(inner: Arc<Inner>, mut relay: links::RelayWatch) {
     let mut before = false;
     while let Some(connected) = relay.changed().await {
+        if connected && let Err(error) = tell_relay(&inner).await {
+            tracing::warn!(%error, "contacts can't be told of another relay");
+        }
         if connected != before {
             inner.events.emit(EventKind::Presence, About::default());
         }
@@ -531,6 +533,23 @@ async fn follow_relay(inner: Arc<Inner>, mut relay: links::RelayWatch) {
         }
         before = connected;
     }
+}
+
+/// Contacts are to hear of the relay that leads to us, where it is another than they were told.
+async fn tell_relay(inner: &Inner) -> Result<()> {
+    let relay = inner.links().and_then(|links| links.relay());
+    let (Some(relay), Some(_)) = (relay, inner.keys()) else {
+        return Ok(());
+    };
+    if beacons::relay(&inner.store.read()?)?.as_ref() == Some(&relay) {
+        return Ok(());
+    }
+    inner
+        .store
+        .write(move |txn| beacons::use_relay(txn, &relay))
+        .await?;
+    inner.tell_audience();
+    Ok(())
 }
 
 /// Takes what the endpoint admitted, until it closes.

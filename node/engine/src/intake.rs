@@ -5,9 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use proto::{
     DeviceId, EndpointId, IdentityId, Millis, SpaceId,
     admission::Chain,
-    beacon::BeaconKey,
     body::{Body, kind},
-    frame::OfferFrame,
+    frame::{OfferFrame, Whereabouts},
     limits::{BATCH_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
     run::{BodyPart, Run},
     session::{EndProof, Output},
@@ -59,7 +58,7 @@ pub(crate) enum Job {
     Offers {
         rev: u64,
         offers: Vec<OfferFrame>,
-        beacon: Option<BeaconKey>,
+        whereabouts: Whereabouts,
     },
     SeenBy {
         rev: u64,
@@ -101,11 +100,11 @@ impl Job {
             Output::Offers {
                 rev,
                 offers,
-                beacon,
+                whereabouts,
             } => Self::Offers {
                 rev,
                 offers,
-                beacon,
+                whereabouts,
             },
             Output::SeenBy { rev } => Self::SeenBy { rev },
             Output::PeerHolds { space, base } => Self::PeerHolds { space, base },
@@ -382,11 +381,14 @@ impl From {
             Job::Offers {
                 rev,
                 offers,
-                beacon,
+                whereabouts,
             } => {
-                if let Some(key) = beacon {
+                if let Some(key) = whereabouts.beacon {
                     beacons::keep(txn, self.contact, self.endpoint, key)?;
                     aftermath.beacons = true;
+                }
+                if let Some(relay) = whereabouts.relay {
+                    records::set_relay(txn, self.contact, self.endpoint, relay)?;
                 }
                 self.offers(txn, rev, &offers, aftermath)?;
                 JobResult::OffersKept { rev }

@@ -186,7 +186,7 @@ impl Driver {
                 rev: facts.rev,
                 seen_rev: facts.seen_rev,
                 offers: facts.offers,
-                beacon: facts.beacon,
+                whereabouts: facts.whereabouts,
             };
             let mut session = Session::new(start, &snapshot)?;
             let fetch = inner.fetch_from(&snapshot, meeting.contact)?;
@@ -488,8 +488,12 @@ impl Driver {
                 .inner
                 .audience_of(&snapshot, self.meeting.contact)?
                 .ok_or(End::Cut)?;
-            self.session
-                .handle_audience(facts.clearances, facts.rev, facts.offers, facts.beacon);
+            self.session.handle_audience(
+                facts.clearances,
+                facts.rev,
+                facts.offers,
+                facts.whereabouts,
+            );
             self.choose_fetch(&snapshot)?;
         }
         let mut hints = Vec::new();

@@ -331,6 +331,22 @@ pub(crate) fn met(meeting: &Meeting, now: Millis, end: MetEnd) -> Met {
     }
 }
 
+/// The relay that leads to a contact's device from now on.
+pub(crate) fn set_relay(
+    txn: &mut Txn<'_>,
+    id: IdentityId,
+    endpoint: EndpointId,
+    relay: String,
+) -> Result<()> {
+    change_contact(txn, id, |contact| {
+        let mut devices = contact.devices.values_mut();
+        if let Some(device) = devices.find(|device| device.endpoint == endpoint) {
+            device.relay = Some(relay).filter(|relay| !relay.is_empty());
+        }
+    })
+    .map(drop)
+}
+
 /// What is agreed with a contact's device.
 pub(crate) fn set_agreed(
     txn: &mut Txn<'_>,

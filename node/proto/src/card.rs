@@ -29,7 +29,7 @@ pub const SCHEME: &str = "waymeet:";
 /// Bytes of a card: certificate, name, twelve addresses and a relay take less than 1,000.
 pub const CARD_BYTES_MAX: usize = 1_024;
 /// Bytes of a relay's URL.
-const RELAY_BYTES_MAX: usize = 200;
+pub(crate) const RELAY_BYTES_MAX: usize = 200;
 const VERSION: u8 = 1;
 const MANY: u8 = 1;
 const LOCAL: u8 = 2;

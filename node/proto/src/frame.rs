@@ -5,6 +5,7 @@
 
 use crate::{
     beacon::BeaconKey,
+    card::RELAY_BYTES_MAX,
     frontier::Frontier,
     ids::DeviceId,
     limits::{ADMISSION_DEPTH_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, OFFERS_PER_CONTACT_MAX},
@@ -27,6 +28,48 @@ pub const TAGS_MAX: usize = 2_048;
 /// Bytes of an offer's descriptor.
 const DESCRIPTOR_BYTES_MAX: usize = 4 * 1024;
 
+/// A bit of [`Hello::features`]: the sender reads a relay beside the offers.
+pub const FEATURE_RELAY: u32 = 1;
+
+/// How a device is found, as far as it changes and the contact may not know it yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// What the device's beacons are recognised by.
+    pub beacon: Option<BeaconKey>,
+    /// The relay that leads to the device.
+    pub relay: Option<String>,
+}
+
+const HAS_BEACON: u8 = 1;
+const HAS_RELAY: u8 = 2;
+
+impl Whereabouts {
+    fn put(&self, out: &mut Vec<u8>) {
+        let beacon = self.beacon.as_ref().map_or(0, |_| HAS_BEACON);
+        let relay = self.relay.as_ref().map_or(0, |_| HAS_RELAY);
+        out.push(beacon | relay);
+        out.extend(self.beacon.iter().flat_map(|key| key.0));
+        if let Some(relay) = &self.relay {
+            put_prefixed(out, relay.as_bytes());
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        let has = reader.u8()?;
+        if has & !(HAS_BEACON | HAS_RELAY) != 0 {
+            return Err(WireError::Value("whereabouts"));
+        }
+        let mut whereabouts = Self::default();
+        if has & HAS_BEACON != 0 {
+            whereabouts.beacon = Some(BeaconKey(reader.id()?));
+        }
+        if has & HAS_RELAY != 0 {
+            whereabouts.relay = Some(reader.text("relay", RELAY_BYTES_MAX)?.to_owned());
+        }
+        Ok(whereabouts)
+    }
+}
+
 /// How fast a link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkClass {
@@ -41,7 +84,7 @@ pub enum LinkClass {
 pub struct Hello {
     /// The highest version that the sender speaks.
     pub version: u16,
-    /// Bits for optional parts; none yet.
+    /// Bits for optional parts: [`FEATURE_RELAY`].
     pub features: u32,
     /// The link.
     pub class: LinkClass,
@@ -122,15 +165,14 @@ pub enum Control {
         /// Which feeds.
         feeds: Vec<TailWant>,
     },
-    /// Spaces offered to the receiver, all that are unanswered, and what the sending device's
-    /// beacons are recognised by, where the receiver doesn't know it yet.
+    /// Spaces offered to the receiver, all that are unanswered, and how the sending device is found.
     Offers {
         /// The sender's count.
         rev: u64,
         /// The offers.
         offers: Vec<OfferFrame>,
-        /// The device's key for beacons.
-        beacon: Option<BeaconKey>,
+        /// What the receiver doesn't know yet of that.
+        whereabouts: Whereabouts,
     },
     /// The receiver's offers up to this count are kept.
     Seen {
@@ -265,7 +307,7 @@ impl Control {
             Self::Offers {
                 rev,
                 offers,
-                beacon,
+                whereabouts,
             } => {
                 out.push(8);
                 put_varint(&mut out, *rev);
@@ -274,8 +316,7 @@ impl Control {
                     put_prefixed(&mut out, &offer.descriptor);
                     put_prefixed(&mut out, &offer.chain);
                 }
-                out.push(u8::from(beacon.is_some()));
-                out.extend(beacon.iter().flat_map(|key| key.0));
+                whereabouts.put(&mut out);
             }
             Self::Seen { rev } => {
                 out.push(9);
@@ -341,11 +382,7 @@ impl Control {
                 Self::Offers {
                     rev,
                     offers: list(&mut reader, "offers", OFFERS_PER_CONTACT_MAX, read_offer)?,
-                    beacon: if reader.flag("beacon")? {
-                        Some(BeaconKey(reader.id()?))
-                    } else {
-                        None
-                    },
+                    whereabouts: Whereabouts::read(&mut reader)?,
                 }
             }
             9 => Self::Seen {
@@ -632,12 +669,23 @@ pub(crate) mod tests {
                     descriptor: vec![1],
                     chain: vec![],
                 }],
-                beacon: Some(BeaconKey([7; 32])),
+                whereabouts: Whereabouts {
+                    beacon: Some(BeaconKey([7; 32])),
+                    relay: None,
+                },
             },
             Control::Offers {
                 rev: 5,
                 offers: Vec::new(),
-                beacon: None,
+                whereabouts: Whereabouts::default(),
+            },
+            Control::Offers {
+                rev: 6,
+                offers: Vec::new(),
+                whereabouts: Whereabouts {
+                    beacon: Some(BeaconKey([7; 32])),
+                    relay: Some("https://relay.example".into()),
+                },
             },
             Control::Seen { rev: 4 },
             Control::WantTails {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Host, Net, Packet, Router, Switch, hosts::Ports};
-use crate::harness::{DEADLINE, Node, befriend, hand_on, wait_for};
+use crate::harness::{DEADLINE, Node, befriend, connected, hand_on, wait_for};
 
 const RELAY: &str = "203.0.113.9";
 /// A connection that hears nothing is given up after 15 s, and then both sides try again.
@@ -102,6 +102,7 @@ fn settings(internet: &str) -> String {
 /// Ana and Ben at home, each behind a router with the internet beyond.
 struct Homes {
     hosts: [Host; 2],
+    switches: [Switch; 2],
     _routers: [Router; 2],
 }
 
@@ -116,11 +117,12 @@ impl Homes {
             );
             let host = net.host(&home, &[&format!("192.168.{number}.1/24")]);
             host.gateway(&format!("192.168.{number}.254"));
-            (host, router)
+            (host, home, router)
         };
-        let [(ana, router_of_ana), (ben, router_of_ben)] = [home(1), home(2)];
+        let [(ana, at_anas, router_of_ana), (ben, at_bens, router_of_ben)] = [home(1), home(2)];
         Self {
             hosts: [ana, ben],
+            switches: [at_anas, at_bens],
             _routers: [router_of_ana, router_of_ben],
         }
     }
@@ -252,6 +254,39 @@ fn where_no_direct_way_leads_the_relay_passes_everything_on() {
             .any(|met| met["links"] == json!(["relay"]) && met["end"] == "lost"),
         "{met:?}"
     );
+}
+
+/// They became contacts where nobody used the internet; later Ana uses a relay that Ben's node has
+/// no other way to know of.
+#[test]
+fn contacts_hear_of_a_relay_when_they_meet() {
+    let Some(net) = Net::start(&["nft", "iroh-relay"]) else {
+        return;
+    };
+    let internet = net.switch();
+    let _relay = Relay::start(&net, &internet);
+    let mut homes = Homes::new(&net, &internet, Ports::Random);
+    let at_anas = homes.switches[0].clone();
+    homes.hosts[1].walk(&at_anas, &["192.168.1.2/24"]);
+    let [mut ana, mut ben] = homes.nodes("off");
+    befriend(&ana, &ben);
+    // Ben's own relay isn't there.
+    let of_ben = settings("relay").replace(RELAY, "203.0.113.77");
+    for (node, settings) in [(&mut ana, settings("relay")), (&mut ben, of_ben)] {
+        node.stop();
+        fs::write(node.settings_file(), settings).unwrap();
+        node.start();
+    }
+    is_registered(&ana);
+    connected(&ana, &ben);
+    let before = ana.send(&ben.id(), "see you there");
+    ben.reads(&before, "see you there");
+    let answer = ben.send(&ana.id(), "yes");
+    ana.reads(&answer, "yes");
+    let at_bens = homes.switches[1].clone();
+    homes.hosts[1].walk(&at_bens, &["192.168.2.1/24"]);
+    homes.hosts[1].gateway("192.168.2.254");
+    both_over([&ana, &ben], "relay");
 }
 
 fn to(packets: &[Packet], ip: &str) -> usize {

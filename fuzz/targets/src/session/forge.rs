@@ -3,7 +3,7 @@
 use proto::{
     DeviceId, EntryId,
     beacon::BeaconKey,
-    frame::{Control, OfferFrame, TailWant},
+    frame::{Control, OfferFrame, TailWant, Whereabouts},
     frontier::{Frontier, Holes, Tail},
     merkle::{FANOUT, Node, Prefix},
     session::SpaceStore,
@@ -122,7 +122,12 @@ impl Meeting {
                         chain: script.blob().to_vec(),
                     })
                     .collect(),
-                beacon: script.flag().then(|| BeaconKey([script.byte(); 32])),
+                whereabouts: Whereabouts {
+                    beacon: script.flag().then(|| BeaconKey([script.byte(); 32])),
+                    relay: script
+                        .flag()
+                        .then(|| String::from_utf8_lossy(script.blob()).into_owned()),
+                },
             },
             8 => Control::WantTails {
                 channel,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proto::{
     DeviceId, SpaceId,
-    frame::LinkClass,
+    frame::{LinkClass, Whereabouts},
     session::{Lane, Output, Session, Start, run_bytes},
     sim::{Memory, Person},
     verify::Reject,
@@ -45,7 +45,7 @@ impl Side {
             rev,
             seen_rev: 1,
             offers: Vec::new(),
-            beacon: None,
+            whereabouts: Whereabouts::default(),
         };
         let session = Session::new(start, &store).unwrap();
         Self {

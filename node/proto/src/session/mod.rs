@@ -41,8 +41,7 @@ use tail::Pace;
 pub use self::{ends::EndProof, receive::run_bytes};
 use crate::{
     audience::Clearance,
-    beacon::BeaconKey,
-    frame::{Hello, LinkClass, OfferFrame, VERSION},
+    frame::{Hello, LinkClass, OfferFrame, VERSION, Whereabouts},
     frontier::Frontier,
     ids::{DeviceId, SpaceId},
     limits::{FEEDS_PER_SPACE_MAX, SPACES_MAX},
@@ -175,8 +174,8 @@ pub struct Start {
     pub seen_rev: u64,
     /// Offers that wait for the contact.
     pub offers: Vec<OfferFrame>,
-    /// What our device's beacons are recognised by, where the contact doesn't know it yet.
-    pub beacon: Option<BeaconKey>,
+    /// How our device is found, where the contact doesn't know it yet.
+    pub whereabouts: Whereabouts,
 }
 
 impl std::fmt::Debug for Start {
@@ -242,14 +241,14 @@ pub enum Output {
     },
     /// These spaces are common: remember them, with the contact's count once its offers are kept.
     Common(BTreeSet<SpaceId>),
-    /// Keep these offers, the key and the count, then call [`Session::handle_offers_kept`].
+    /// Keep these offers, how it is found and the count, then call [`Session::handle_offers_kept`].
     Offers {
         /// The contact's count.
         rev: u64,
         /// The offers.
         offers: Vec<OfferFrame>,
-        /// What the contact's device's beacons are recognised by from now on.
-        beacon: Option<BeaconKey>,
+        /// How the contact's device is found from now on.
+        whereabouts: Whereabouts,
     },
     /// The contact kept our offers up to this count.
     SeenBy {
@@ -362,7 +361,7 @@ pub struct Session {
     rev: u64,
     seen_rev: u64,
     offers: Vec<OfferFrame>,
-    beacon: Option<BeaconKey>,
+    whereabouts: Whereabouts,
     theirs: Option<Hello>,
     own_hello: Option<Hello>,
     /// How long our own feeds were when the hello's digest was made.
@@ -385,7 +384,7 @@ pub struct Session {
     /// The common spaces that were told last, so that they aren't stored again.
     stored_common: Option<BTreeSet<SpaceId>>,
     /// Offers that came while earlier ones are being stored.
-    offers_waiting: Option<(u64, Vec<OfferFrame>, Option<BeaconKey>)>,
+    offers_waiting: Option<(u64, Vec<OfferFrame>, Whereabouts)>,
     offers_storing: bool,
     /// The highest of our counts that the peer said to have kept.
     acked_rev: u64,
@@ -440,7 +439,7 @@ impl Session {
             rev: start.rev,
             seen_rev: start.seen_rev,
             offers: start.offers,
-            beacon: start.beacon,
+            whereabouts: start.whereabouts,
             theirs: None,
             own_hello: None,
             hello_bases,

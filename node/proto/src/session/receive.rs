@@ -115,18 +115,18 @@ impl Session {
             Control::Offers {
                 rev,
                 offers,
-                beacon,
+                whereabouts,
             } => {
                 if rev == self.seen_rev {
                     self.say.seen = true;
                 } else if self.offers_storing {
-                    self.offers_waiting = Some((rev, offers, beacon));
+                    self.offers_waiting = Some((rev, offers, whereabouts));
                 } else {
                     self.offers_storing = true;
                     self.work.push_back(Output::Offers {
                         rev,
                         offers,
-                        beacon,
+                        whereabouts,
                     });
                 }
                 Ok(())

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::{Channel, Fatal, GENERATIONS_MAX, Output, Session, SpaceStore, by_space};
 use crate::{
     audience::Clearance,
-    beacon::BeaconKey,
-    frame::{Control, Hello, LinkClass, OfferFrame, TAG_LEN, VERSION},
+    frame::{Control, FEATURE_RELAY, Hello, LinkClass, OfferFrame, TAG_LEN, VERSION, Whereabouts},
     ids::SpaceId,
     limits::SPACES_MAX,
     merkle::{FANOUT, Hash, Node, Prefix},
@@ -18,14 +17,14 @@ use crate::{
 const CLASSES: [usize; 4] = [16, 64, 256, SPACES_MAX];
 
 impl Session {
-    /// What the contact may have has changed, what we offer them, or the key of our beacons. Spaces that are no longer
+    /// What the contact may have has changed, what we offer them, or how we are found. Spaces that are no longer
     /// allowed are cut off at once, before the peer is told: nothing about them leaves any more.
     pub fn handle_audience(
         &mut self,
         clearances: Vec<(Clearance, SpaceKind)>,
         rev: u64,
         offers: Vec<OfferFrame>,
-        beacon: Option<BeaconKey>,
+        whereabouts: Whereabouts,
     ) {
         self.clearances = by_space(clearances);
         self.channels
@@ -34,7 +33,7 @@ impl Session {
             .retain(|space, _| self.clearances.contains_key(space));
         self.rev = rev;
         self.offers = offers;
-        self.beacon = beacon;
+        self.whereabouts = whereabouts;
         if self.theirs.is_none() {
             self.hello_stale = true;
         } else if self.generation < GENERATIONS_MAX {
@@ -50,7 +49,7 @@ impl Session {
         }
         Ok(Hello {
             version: VERSION,
-            features: 0,
+            features: FEATURE_RELAY,
             class: self.class,
             rev: self.rev,
             seen_rev: self.seen_rev,

@@ -188,12 +188,12 @@ impl Session {
         self.seen_rev = rev;
         self.say.seen = true;
         self.offers_storing = false;
-        if let Some((rev, offers, beacon)) = self.offers_waiting.take() {
+        if let Some((rev, offers, whereabouts)) = self.offers_waiting.take() {
             self.offers_storing = true;
             self.work.push_back(Output::Offers {
                 rev,
                 offers,
-                beacon,
+                whereabouts,
             });
         }
     }

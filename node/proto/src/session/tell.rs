@@ -2,7 +2,7 @@
 
 use super::{Channel, Session, SpaceStore};
 use crate::{
-    frame::{BODIES_MAX, Control, FRONTIERS_MAX, WANTS_MAX},
+    frame::{BODIES_MAX, Control, FEATURE_RELAY, FRONTIERS_MAX, WANTS_MAX},
     frontier::Frontier,
 };
 
@@ -23,10 +23,13 @@ impl Session {
             return Ok(Some(self.digests(store)?.encode()));
         }
         if std::mem::take(&mut self.say.offers) {
+            let mut whereabouts = self.whereabouts.clone();
+            let features = self.theirs.as_ref().map_or(0, |hello| hello.features);
+            whereabouts.relay = whereabouts.relay.filter(|_| features & FEATURE_RELAY != 0);
             let offers = Control::Offers {
                 rev: self.rev,
                 offers: self.offers.clone(),
-                beacon: self.beacon.clone(),
+                whereabouts,
             };
             return Ok(Some(offers.encode()));
         }

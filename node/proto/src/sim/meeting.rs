@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     audience::Clearance,
-    frame::LinkClass,
+    frame::{LinkClass, Whereabouts},
     session::{Fatal, Lane, Session, Start},
     time::Millis,
     verify::Comparison,
@@ -165,7 +165,7 @@ impl<S: NodeStore> World<S> {
             rev: audience.rev,
             seen_rev: audience.seen_rev,
             offers: audience.offers,
-            beacon: None,
+            whereabouts: Whereabouts::default(),
         };
         let view = self.well(ends[s], node.store.view());
         let session = self.well(ends[s], Session::new(start, &*view));
@@ -238,8 +238,12 @@ impl<S: NodeStore> World<S> {
                 Some(audience) => {
                     if let Some(side) = self.side(meeting, s) {
                         let (rev, offers) = (audience.rev, audience.offers);
-                        side.session
-                            .handle_audience(audience.clearances, rev, offers, None);
+                        side.session.handle_audience(
+                            audience.clearances,
+                            rev,
+                            offers,
+                            Whereabouts::default(),
+                        );
                     }
                 }
                 // They are no contact any more.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     admission::Chain,
     beacon::{Beacon, BeaconKey},
-    frame::{Control, Data, Hello, Hint, LinkClass, OfferFrame, TailWant},
+    frame::{Control, Data, Hello, Hint, LinkClass, OfferFrame, TailWant, Whereabouts},
     ids::DeviceId,
     merkle::{FANOUT, Node, Prefix},
     session::key::SessionKey,
@@ -39,9 +39,8 @@ const fn name_of(frame: &Control) -> &'static str {
         Control::Want { .. } => "want",
         Control::WantTails { .. } => "want-tails",
         Control::WantBodies { .. } => "want-bodies",
-        Control::Offers {
-            beacon: Some(_), ..
-        } => "offers.beacon",
+        Control::Offers { whereabouts, .. } if whereabouts.relay.is_some() => "offers.relay",
+        Control::Offers { whereabouts, .. } if whereabouts.beacon.is_some() => "offers.beacon",
         Control::Offers { .. } => "offers",
         Control::Seen { .. } => "seen",
     }
@@ -123,7 +122,7 @@ pub(super) fn add(lines: &mut Lines) {
             seqs: vec![7, 256],
         },
         Control::Offers {
-            beacon: None,
+            whereabouts: Whereabouts::default(),
             rev: 3,
             offers: vec![OfferFrame {
                 descriptor: descriptor().encode(),
@@ -131,8 +130,19 @@ pub(super) fn add(lines: &mut Lines) {
             }],
         },
         Control::Offers {
-            beacon: Some(BeaconKey([0x36; 32])),
+            whereabouts: Whereabouts {
+                beacon: Some(BeaconKey([0x36; 32])),
+                relay: None,
+            },
             rev: 4,
+            offers: Vec::new(),
+        },
+        Control::Offers {
+            whereabouts: Whereabouts {
+                beacon: None,
+                relay: Some("https://relay.example".into()),
+            },
+            rev: 5,
             offers: Vec::new(),
         },
         Control::Seen { rev: 900 },

@@ -172,7 +172,7 @@ impl Peer {
             rev: 1,
             seen_rev: 0,
             offers: Vec::new(),
-            beacon: None,
+            whereabouts: proto::frame::Whereabouts::default(),
         };
         let held = person.held.read().ok()?;
         let session = Session::new(start, &held).ok()?;

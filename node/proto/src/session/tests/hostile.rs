@@ -131,7 +131,7 @@ fn offers_wait_for_those_before_them_and_only_the_newest() {
         one.hear(&Control::Offers {
             rev,
             offers: offers(n),
-            beacon: None,
+            whereabouts: Whereabouts::default(),
         })
         .unwrap();
         one.hear(&Control::Seen { rev: u64::MAX }).unwrap();
@@ -142,7 +142,7 @@ fn offers_wait_for_those_before_them_and_only_the_newest() {
         [Output::Offers {
             rev: 10,
             offers: offers(10),
-            beacon: None,
+            whereabouts: Whereabouts::default(),
         }],
         "our count was seen before"
     );
@@ -150,14 +150,14 @@ fn offers_wait_for_those_before_them_and_only_the_newest() {
     let newest = Output::Offers {
         rev: 199,
         offers: offers(199),
-        beacon: None,
+        whereabouts: Whereabouts::default(),
     };
     assert_eq!(one.unstored(), [newest]);
     one.session.handle_offers_kept(199);
     one.hear(&Control::Offers {
         rev: 199,
         offers: offers(1),
-        beacon: None,
+        whereabouts: Whereabouts::default(),
     })
     .unwrap();
     assert!(one.unstored().is_empty());
@@ -414,7 +414,8 @@ fn nothing_of_a_space_leaves_after_its_permission() {
     one.hear(&Control::Want { channel, feeds }).unwrap();
     one.store.write(space, 1);
     one.session.handle_local(space, own);
-    one.session.handle_audience(Vec::new(), 2, Vec::new(), None);
+    one.session
+        .handle_audience(Vec::new(), 2, Vec::new(), Whereabouts::default());
     one.drive();
     let control = &one.wire[&Lane::Control];
     let kinds: Vec<u8> = control.iter().map(|frame| frame[0]).collect();
@@ -437,7 +438,8 @@ fn an_audience_that_changes_before_the_hello_leads_to_a_search() {
     let mut other = Side::new(other.store, false, &a, &agreed, (1, 1));
     let mut clearances = start(&one.store, true, &b, &agreed, (1, 1)).clearances;
     clearances.retain(|(clearance, _)| clearance.space() == space);
-    one.session.handle_audience(clearances, 2, Vec::new(), None);
+    one.session
+        .handle_audience(clearances, 2, Vec::new(), Whereabouts::default());
     talk(&mut one, &mut other, |_| 0);
     assert_eq!(one.session.common(), BTreeSet::from([space]));
     assert_eq!(other.session.common(), BTreeSet::from([space]));

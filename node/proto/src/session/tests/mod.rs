@@ -14,7 +14,7 @@ use crate::{
     audience::{ContactFacts, SpaceFacts, clear},
     beacon::BeaconKey,
     body::Body,
-    frame::Control,
+    frame::{Control, Whereabouts},
     sim::{Memory, Person},
 };
 
@@ -30,7 +30,7 @@ struct Side {
     equal: BTreeSet<SpaceId>,
     rejected: Vec<Reject>,
     offers: Vec<OfferFrame>,
-    beacons: Vec<BeaconKey>,
+    reached: Vec<Whereabouts>,
     seen_by: u64,
     holds: u64,
     /// Bodies that were sent by themselves.
@@ -71,7 +71,7 @@ fn start(
         rev: revs.0,
         seen_rev: revs.1,
         offers: Vec::new(),
-        beacon: None,
+        whereabouts: Whereabouts::default(),
     }
 }
 
@@ -92,7 +92,7 @@ impl Side {
             equal: BTreeSet::new(),
             rejected: Vec::new(),
             offers: Vec::new(),
-            beacons: Vec::new(),
+            reached: Vec::new(),
             seen_by: 0,
             holds: 0,
             bodies_sent: 0,
@@ -162,10 +162,10 @@ impl Side {
             Output::Offers {
                 rev,
                 offers,
-                beacon,
+                whereabouts,
             } => {
                 self.offers.extend(offers);
-                self.beacons.extend(beacon);
+                self.reached.push(whereabouts);
                 session.handle_offers_kept(rev);
                 return;
             }
@@ -477,50 +477,61 @@ fn offers_travel_until_they_are_seen_and_an_accepted_space_becomes_common() {
         descriptor: vec![1, 2, 3],
         chain: vec![],
     };
-    one.session
-        .handle_audience(clearances(&one, &ben), 2, vec![offer.clone()], None);
+    one.session.handle_audience(
+        clearances(&one, &ben),
+        2,
+        vec![offer.clone()],
+        Whereabouts::default(),
+    );
     talk(&mut one, &mut other, |_| 0);
     assert_eq!((other.offers.clone(), one.seen_by), (vec![offer], 2));
     assert_eq!(other.session.common(), BTreeSet::from([space]));
     other.store.join_forum(&one.store, offered);
     other
         .session
-        .handle_audience(clearances(&other, &ana), 2, vec![], None);
+        .handle_audience(clearances(&other, &ana), 2, vec![], Whereabouts::default());
     talk(&mut one, &mut other, |_| 0);
     assert_eq!(other.session.common(), BTreeSet::from([space, offered]));
     assert_eq!(one.store.contents(offered), other.store.contents(offered));
 }
 
-/// The key of our beacons is told like an offer: as long as the contact doesn't know it.
+/// How our device is found is told like an offer: as long as the contact doesn't know it.
 #[test]
-fn the_key_of_beacons_reaches_the_contact_once() {
+fn the_key_of_beacons_and_the_relay_reach_the_contact_once() {
     let (one, other, _) = pair((2, 2));
     let (ana, ben) = (one.me.clone(), other.me.clone());
-    let key = BeaconKey([9; 32]);
+    let first = Whereabouts {
+        beacon: Some(BeaconKey([9; 32])),
+        relay: Some("https://one.example".into()),
+    };
     let begin = Start {
-        beacon: Some(key.clone()),
+        whereabouts: first.clone(),
         ..start(&one, true, &ben, &BTreeSet::new(), (1, 0))
     };
     let mut one = Side::new(one, true, &ben, &BTreeSet::new(), (1, 0));
     one.session = Session::new(begin, &one.store).unwrap();
     let mut other = Side::new(other, false, &ana, &BTreeSet::new(), (0, 0));
     talk(&mut one, &mut other, |_| 0);
-    assert_eq!((other.beacons.clone(), one.seen_by), (vec![key], 1));
-    // A new one, in the middle of a meeting.
-    let newer = BeaconKey([10; 32]);
+    assert_eq!((&other.reached, one.seen_by), (&vec![first], 1));
+    // Another relay, in the middle of a meeting.
+    let newer = Whereabouts {
+        beacon: None,
+        relay: Some("https://two.example".into()),
+    };
     let clearances = start(&one.store, true, &ben, &BTreeSet::new(), (0, 0)).clearances;
     one.session
-        .handle_audience(clearances, 2, vec![], Some(newer.clone()));
+        .handle_audience(clearances, 2, vec![], newer.clone());
     talk(&mut one, &mut other, |_| 0);
-    assert_eq!(other.beacons.last(), Some(&newer));
-    assert_eq!((other.beacons.len(), one.seen_by), (2, 2));
+    assert_eq!(other.reached.last(), Some(&newer));
+    assert_eq!((other.reached.len(), one.seen_by), (2, 2));
 }
 
 #[test]
 fn a_space_that_is_no_longer_allowed_is_cut_off_at_once() {
     let (one, other, space) = pair((2, 2));
     let (mut one, mut other) = meet(one, other, &BTreeSet::new(), (1, 0));
-    one.session.handle_audience(Vec::new(), 2, Vec::new(), None);
+    one.session
+        .handle_audience(Vec::new(), 2, Vec::new(), Whereabouts::default());
     one.store.write(space, 1);
     one.session.handle_local(space, one.store.me.device.id());
     talk(&mut one, &mut other, |_| 0);
@@ -541,13 +552,13 @@ fn both_sides_may_begin_a_search_at_once() {
             start(&one.store, true, &ben, &BTreeSet::new(), (0, 0)).clearances,
             rev,
             vec![],
-            None,
+            Whereabouts::default(),
         );
         other.session.handle_audience(
             start(&other.store, false, &ana, &BTreeSet::new(), (0, 0)).clearances,
             rev,
             vec![],
-            None,
+            Whereabouts::default(),
         );
         talk(&mut one, &mut other, |_| 0);
     }
