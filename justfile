@@ -21,6 +21,11 @@ test-vm:
     tests/vm/prepare
     cargo test --locked --test system net::machine -- --nocapture
 
+# The tests with a Bluetooth stack in a virtual machine; needs QEMU, and fetches Debian's packages
+test-bluetooth:
+    tests/bluetooth/prepare
+    cargo test --locked --test system bluetooth:: -- --nocapture --test-threads 1
+
 # The program for a 64-bit Raspberry Pi, and a short run of it under an emulator
 aarch64:
     tests/aarch64/run

@@ -16,6 +16,7 @@ mod harness;
 
 mod api_rules;
 mod blogs;
+mod bluetooth;
 mod catch_up;
 mod command;
 mod config_file;

@@ -137,6 +137,7 @@ mod by_hand {
         let mut heard = radio.heard().unwrap();
         let heard = timeout(PATIENCE, heard.recv()).await;
         let heard = heard.expect("nobody is announced").unwrap();
+        radio.listen(Listening::Off);
         let after = started.elapsed().as_secs_f64();
         clock.say(&format!("heard {:?} after {after:.2} s", heard.from));
         (heard.from, heard.bytes[0])
@@ -153,7 +154,6 @@ mod by_hand {
 
     async fn meet(clock: &Clock, radio: &dyn Radio, count: u32, longest: usize) {
         let channel = connected(clock, radio).await;
-        radio.listen(Listening::Off);
         let started = Instant::now();
         let sent: usize = (0..count).map(|number| frame(number, longest).len()).sum();
         let sender = channel.clone();

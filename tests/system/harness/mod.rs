@@ -1,6 +1,8 @@
 //! Starts nodes, speaks to them, waits for what must come.
 
 mod events;
+#[allow(dead_code, reason = "the figures use less of it")]
+pub(crate) mod guest;
 #[allow(dead_code, unused_imports, reason = "the figures use more of it")]
 pub(crate) mod hostile;
 mod http;

@@ -301,6 +301,7 @@ impl Keeper {
     ) -> Result<(), Ended> {
         self.ears = Ears::default();
         for known in air.bus.known(&adapter.name).await? {
+            self.ears.recall(&known);
             // Left by a process that ended without a word; those in reach are heard anew.
             if let Some(from) = known.address {
                 air.bus.part(&adapter.name, from, false).await.ok();
@@ -339,7 +340,13 @@ impl Keeper {
                 }
                 told = news.recv() => match told {
                     Some(News::Look) => look_at = Instant::now(),
-                    Some(News::Device(seen)) => self.ears.hear(&seen, &adapter.name),
+                    Some(News::Device(seen)) if seen.is_at(&adapter.name) => {
+                        if seen.connected {
+                            air.renew();
+                        }
+                        self.ears.hear(&seen);
+                    }
+                    Some(News::Device(_)) => {}
                     Some(News::Forgotten(path)) => self.ears.forget(&path),
                     Some(News::Over) | None => return Err(Ended(State::NoService)),
                 },

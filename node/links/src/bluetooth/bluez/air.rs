@@ -17,6 +17,10 @@ const EAGER_ROUND: Duration = Duration::from_secs(5);
 /// How long is listened, and how long not, all day long: a tenth of the time.
 const SPARE_ROUND: Duration = Duration::from_secs(2);
 const SPARE_PAUSE: Duration = Duration::from_secs(18);
+/// After somebody connected the announcement is renewed, once what belongs to connecting is done, and
+/// not more often than this however often somebody connects.
+const RENEW_AFTER: Duration = Duration::from_millis(300);
+const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// Pause after listening couldn't be started.
 const SCAN_AGAIN: Duration = Duration::from_secs(2);
 
@@ -27,6 +31,9 @@ pub(super) struct Air<'a> {
     /// Counts announcements.
     pub(super) turn: u64,
     announced: Option<[u8; ANNOUNCED_BYTES]>,
+    announced_at: Instant,
+    /// When it has to be announced again.
+    renew_at: Option<Instant>,
     scan: Scan,
 }
 
@@ -43,6 +50,8 @@ impl<'a> Air<'a> {
             adapter,
             turn,
             announced: None,
+            announced_at: Instant::now(),
+            renew_at: None,
             scan: Scan::Off {
                 until: Instant::now(),
             },
@@ -53,9 +62,11 @@ impl<'a> Air<'a> {
         &mut self,
         wanted: Option<[u8; ANNOUNCED_BYTES]>,
     ) -> Result<(), dbus::Error> {
-        if wanted == self.announced {
+        let is_due = self.renew_at.is_some_and(|at| Instant::now() >= at);
+        if wanted == self.announced && !is_due {
             return Ok(());
         }
+        self.renew_at = None;
         if self.announced.take().is_some() {
             // What went with the adapter can't be taken back.
             self.bus.unannounce(self.adapter, self.turn).await.ok();
@@ -64,8 +75,18 @@ impl<'a> Air<'a> {
             self.turn += 1;
             self.bus.announce(self.adapter, bytes, self.turn).await?;
             self.announced = wanted;
+            self.announced_at = Instant::now();
         }
         Ok(())
+    }
+
+    /// Announces again soon. The kernel takes an announcement off the air for as long as a connection
+    /// lasts that was made by it, so that whoever connected would hide us from everybody else.
+    pub(super) fn renew(&mut self) {
+        if self.announced.is_some() {
+            let at = (Instant::now() + RENEW_AFTER).max(self.announced_at + RENEW_EVERY);
+            self.renew_at.get_or_insert(at);
+        }
     }
 
     /// Ends what was begun, as far as it is still there.
@@ -109,15 +130,16 @@ impl<'a> Air<'a> {
         }
     }
 
-    /// When [`Self::listen`] has something to do.
+    /// When [`Self::announce`] or [`Self::listen`] has something to do.
     pub(super) fn wake_at(&self, how: Listening) -> Instant {
-        match self.scan {
+        let listen_at = match self.scan {
             Scan::On { until } => until,
             Scan::Off { until } if how != Listening::Off => {
                 until.max(Instant::now() + Duration::from_millis(200))
             }
             Scan::Off { .. } => Instant::now() + LOOK_EVERY,
-        }
+        };
+        self.renew_at.map_or(listen_at, |at| at.min(listen_at))
     }
 
     /// What bluetoothd no longer does, such as after the machine slept, is begun anew.

@@ -60,15 +60,7 @@ impl Ears {
         self.learn(seen);
     }
 
-    pub(super) fn hear(&mut self, seen: &Seen, adapter: &str) {
-        let is_ours = seen
-            .path
-            .strip_prefix("/org/bluez/")
-            .and_then(|rest| rest.strip_prefix(adapter))
-            .is_some_and(|rest| rest.starts_with('/'));
-        if !is_ours {
-            return;
-        }
+    pub(super) fn hear(&mut self, seen: &Seen) {
         let Some(device) = self.learn(seen) else {
             return;
         };
@@ -120,6 +112,7 @@ mod tests {
             }),
             bytes: bytes.map(|byte| [byte; ANNOUNCED_BYTES]),
             now: true,
+            connected: false,
         }
     }
 
@@ -132,9 +125,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_same_is_passed_on_once_a_second_and_another_at_once() {
         let mut ears = Ears::default();
-        ears.hear(&seen(1, Some(7)), "hci0");
-        ears.hear(&seen(1, Some(7)), "hci0");
-        ears.hear(&seen(1, Some(8)), "hci0");
+        ears.hear(&seen(1, Some(7)));
+        ears.hear(&seen(1, Some(7)));
+        ears.hear(&seen(1, Some(8)));
         assert_eq!(all(&mut ears), [7, 8]);
         tokio::time::advance(HEARD_EVERY).await;
         // Only its strength changed: it is still there, with what it said before.
@@ -143,25 +136,25 @@ mod tests {
             bytes: None,
             ..seen(1, None)
         };
-        ears.hear(&changed, "hci0");
+        ears.hear(&changed);
         assert_eq!(all(&mut ears), [8]);
         ears.forget(&changed.path);
-        ears.hear(&changed, "hci0");
+        ears.hear(&changed);
         assert!(!ears.has_news());
     }
 
     #[tokio::test(start_paused = true)]
     async fn other_adapters_and_other_services_are_not_ours() {
         let mut ears = Ears::default();
-        ears.hear(&seen(1, Some(7)), "hci");
-        ears.hear(&seen(1, Some(7)), "hci1");
-        ears.hear(&seen(1, None), "hci0");
+        assert!(seen(1, Some(7)).is_at("hci0"));
+        assert!(!seen(1, Some(7)).is_at("hci") && !seen(1, Some(7)).is_at("hci1"));
+        ears.hear(&seen(1, None));
         assert!(!ears.has_news());
         let nameless = Seen {
             address: None,
             ..seen(1, Some(7))
         };
-        ears.hear(&nameless, "hci0");
+        ears.hear(&nameless);
         assert!(!ears.has_news() && ears.is_puzzled);
     }
 
@@ -169,7 +162,7 @@ mod tests {
     async fn a_flood_of_devices_is_bounded_and_the_latest_are_heard() {
         let mut ears = Ears::default();
         for number in 0..10_000_u16 {
-            ears.hear(&seen(number, Some(number.to_be_bytes()[1])), "hci0");
+            ears.hear(&seen(number, Some(number.to_be_bytes()[1])));
         }
         assert_eq!(ears.devices.len(), DEVICES_MAX);
         let heard = all(&mut ears);

@@ -47,6 +47,18 @@ pub(super) struct Seen {
     pub(super) bytes: Option<[u8; ANNOUNCED_BYTES]>,
     /// Whether it was on the air just now.
     pub(super) now: bool,
+    /// Whether it just connected, to whatever purpose.
+    pub(super) connected: bool,
+}
+
+impl Seen {
+    /// Whether it is a device of this adapter.
+    pub(super) fn is_at(&self, adapter: &str) -> bool {
+        self.path
+            .strip_prefix("/org/bluez/")
+            .and_then(|rest| rest.strip_prefix(adapter))
+            .is_some_and(|rest| rest.starts_with('/'))
+    }
 }
 
 /// An adapter as bluetoothd describes it.
@@ -115,8 +127,9 @@ pub(super) fn seen(path: &str, properties: &PropMap) -> Option<Seen> {
         address: address(properties),
         bytes: data.and_then(|data| announced(&data.0)),
         now: data.is_some() || properties.contains_key("RSSI"),
+        connected: prop_cast::<bool>(properties, "Connected").is_some_and(|is| *is),
     };
-    (seen.now || seen.bytes.is_some()).then_some(seen)
+    (seen.now || seen.bytes.is_some() || seen.connected).then_some(seen)
 }
 
 /// The bytes under our service: `a{sv}`, each value an `ay`.
@@ -237,6 +250,7 @@ mod tests {
             }),
             bytes: Some(*b"ten bytes."),
             now: true,
+            connected: false,
         };
         assert_eq!(seen, expected);
         let added = signal(OBJECTS, "InterfacesAdded").append2(
@@ -244,6 +258,14 @@ mod tests {
             HashMap::from([(DEVICE.to_owned(), device(b"ten bytes."))]),
         );
         assert_eq!(device_of(read(&added, Some(OWNER))), Some(expected));
+    }
+
+    #[test]
+    fn a_device_that_connects_is_noticed_whatever_it_is() {
+        let connected = |is: bool| HashMap::from([("Connected".to_owned(), value(is))]);
+        let seen = device_of(read(&changed(DEVICE, connected(true)), Some(OWNER))).unwrap();
+        assert!(seen.connected && !seen.now && seen.bytes.is_none());
+        assert!(read(&changed(DEVICE, connected(false)), Some(OWNER)).is_none());
     }
 
     #[test]
