@@ -293,6 +293,15 @@ pub(crate) struct Links {
     /// When they are used
     #[arg(long, value_name = "WHEN")]
     pub(crate) lan_when: Option<When>,
+    /// Whether Bluetooth is used
+    #[arg(long)]
+    pub(crate) bluetooth: Option<Switch>,
+    /// When it is used
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) bluetooth_when: Option<When>,
+    /// Which adapter, such as hci0; an empty name leaves it to the node
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bluetooth_adapter: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -43,10 +43,15 @@ const LINKS: &[&str] = &[
     "internet_when",
     "lan",
     "lan_when",
+    "bluetooth",
+    "bluetooth_when",
+    "bluetooth_adapter",
     "relays",
     "relay_ca",
     "bind",
 ];
+/// Characters of an adapter's name: the system's have four or five.
+const ADAPTER_CHARS_MAX: usize = 32;
 /// The keys that `[storage]` may have.
 const STORAGE: &[&str] = &["free_min_mib"];
 /// MiB that may have to stay free: a tebibyte.
@@ -69,6 +74,9 @@ pub(crate) struct Settings {
     pub(crate) internet_when: Option<LinkUse>,
     pub(crate) lan: Option<bool>,
     pub(crate) lan_when: Option<LinkUse>,
+    pub(crate) bluetooth: Option<bool>,
+    pub(crate) bluetooth_when: Option<LinkUse>,
+    pub(crate) bluetooth_adapter: Option<String>,
     pub(crate) relays: Vec<String>,
     /// As written: relative to the settings file's folder.
     pub(crate) relay_ca: Option<PathBuf>,
@@ -204,11 +212,13 @@ impl Reader<'_> {
             "lan" => to.lan = self.switch("links.lan", value),
             "internet_when" => to.internet_when = self.when("links.internet_when", value),
             "lan_when" => to.lan_when = self.when("links.lan_when", value),
-            "bluetooth" => self.problem(
-                key.span(),
-                "links.bluetooth: this version has no such link to switch: take the line out"
-                    .to_owned(),
-            ),
+            "bluetooth" => to.bluetooth = self.switch("links.bluetooth", value),
+            "bluetooth_when" => to.bluetooth_when = self.when("links.bluetooth_when", value),
+            "bluetooth_adapter" => {
+                to.bluetooth_adapter = self
+                    .string("links.bluetooth_adapter", value)
+                    .and_then(|text| self.checked("links.bluetooth_adapter", value, adapter(text)));
+            }
             other => self.problem(key.span(), unknown(other, "links", LINKS)),
         }
     }
@@ -454,6 +464,18 @@ fn path(text: &str) -> Result<PathBuf, String> {
     } else {
         Err(format!(
             "expected a whole path such as \"/etc/waymeet/password\", found {text:?}"
+        ))
+    }
+}
+
+/// The system's name for a Bluetooth adapter.
+fn adapter(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if (1..=ADAPTER_CHARS_MAX).contains(&text.len()) && text.chars().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "expected the system's name for an adapter such as \"hci0\", found {text:?}"
         ))
     }
 }

@@ -100,8 +100,29 @@ fn link_row(link: &Value) -> [String; 2] {
     };
     [
         format!("link {}", str_of(link, "kind")),
-        format!("{on}, {}", str_of(link, "state")),
+        format!("{on}, {}{}", str_of(link, "state"), adapter_words(link)),
     ]
+}
+
+/// The Bluetooth adapter in use, and what there is to know of it.
+fn adapter_words(link: &Value) -> String {
+    let Some(bluetooth) = link.get("bluetooth").filter(|it| it.is_object()) else {
+        return String::new();
+    };
+    let name = str_of(bluetooth, "name");
+    if name.is_empty() {
+        return String::new();
+    }
+    let traceable = if is(bluetooth, "traceable") {
+        ", whose address never changes: who listens knows this machine again"
+    } else {
+        ""
+    };
+    plain(&format!(
+        " ({name}, {} of {} connected{traceable})",
+        u64_of(bluetooth, "connected"),
+        u64_of(bluetooth, "connected_max"),
+    ))
 }
 
 pub(super) fn run(cx: &Context<'_>, change: &Links) -> anyhow::Result<()> {
@@ -123,6 +144,18 @@ pub(super) fn run(cx: &Context<'_>, change: &Links) -> anyhow::Result<()> {
         (
             "lan_when",
             name(change.lan_when.and_then(|it| it.to_possible_value())),
+        ),
+        (
+            "bluetooth",
+            change.bluetooth.map(|it| json!(it == Switch::On)),
+        ),
+        (
+            "bluetooth_when",
+            name(change.bluetooth_when.and_then(|it| it.to_possible_value())),
+        ),
+        (
+            "bluetooth_adapter",
+            change.bluetooth_adapter.as_ref().map(|it| json!(it)),
         ),
     ] {
         if let Some(value) = value {
@@ -194,6 +227,7 @@ pub(super) fn link(kind: &str) -> &str {
         "lan" => "the local network",
         "internet" => "the internet",
         "relay" => "a relay",
+        "bluetooth" => "Bluetooth",
         other => other,
     }
 }

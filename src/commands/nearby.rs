@@ -54,9 +54,10 @@ fn watch(cx: &Context<'_>, seconds: Option<u64>) -> anyhow::Result<()> {
         cx.output.line(
             "visible to others nearby who run `waymeet nearby` or have that page open, for two minutes at most",
         )?;
-        if !is(&state, "has_network") {
-            cx.output
-                .line("this node isn't on a local network now: connect it to a Wi-Fi or a cable")?;
+        if !is(&state, "has_network") && !is(&state, "has_radio") {
+            cx.output.line(
+                "this node isn't on a local network now and has no bluetooth in use: connect it to a Wi-Fi or a cable, or see `waymeet links`",
+            )?;
         }
     }
     loop {

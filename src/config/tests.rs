@@ -97,7 +97,21 @@ const WRONG: &[(&str, usize, &[&str])] = &[
         2,
         &["links.internet_when", "\"by_hand\"", "the number 1"],
     ),
-    ("[links]\nbluetooth = false", 2, &["links.bluetooth"]),
+    (
+        "[links]\nbluetooth = \"on\"",
+        2,
+        &["links.bluetooth", "true or false"],
+    ),
+    (
+        "[links]\nbluetooth_when = 1",
+        2,
+        &["links.bluetooth_when", "by_hand"],
+    ),
+    (
+        "[links]\nbluetooth_adapter = \"hci 0\"",
+        2,
+        &["links.bluetooth_adapter", "hci0"],
+    ),
     ("dashboard = []", 1, &["[dashboard]"]),
     ("[dashboard]\nport = 1", 2, &["\"port\"", "listen"]),
     (

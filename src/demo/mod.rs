@@ -83,6 +83,8 @@ impl Person {
                     internet_fixed: true,
                     lan: Some(false),
                     bind: vec![loopback],
+                    // Three nodes can't share an adapter, and need none.
+                    bluetooth: Some(false),
                     ..LinkConfig::default()
                 },
                 storage: StorageConfig::default(),

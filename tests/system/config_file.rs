@@ -55,13 +55,17 @@ fn each_key_that_is_wrong_is_named_with_file_line_and_remedy() {
         ("[links]\nbind = [\"127.0.0.1\"]\n", 2, &["bind", "port"]),
         ("[links]\nbind = []\n", 2, &["bind", "at least one"]),
         ("[links]\nlan = \"on\"\n", 2, &["lan", "true or false"]),
-        ("[links]\nbluetooth = true\n", 2, &["bluetooth"]),
+        (
+            "[links]\nbluetooth = 1\n",
+            2,
+            &["bluetooth", "true or false"],
+        ),
         (
             "[links]\nspeed = 9\n",
             2,
             &[
                 "\"speed\"",
-                "internet, internet_when, lan, lan_when, relays, relay_ca, bind",
+                "internet, internet_when, lan, lan_when, bluetooth, bluetooth_when, bluetooth_adapter, relays, relay_ca, bind",
             ],
         ),
         (

@@ -161,6 +161,7 @@ impl Bench {
             data_dir: folder.path().join("node"),
             links: LinkConfig {
                 bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+                radios: engine::Radios::none(),
                 ..LinkConfig::default()
             },
             storage: engine::StorageConfig::default(),

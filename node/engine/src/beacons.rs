@@ -8,7 +8,7 @@
 use proto::{EndpointId, IdentityId, beacon::BeaconKey, frame::Whereabouts};
 use store::{ContactState, Setting, Source, Txn, View};
 
-use crate::files;
+use crate::{files, inner::Inner};
 
 type Result<T> = std::result::Result<T, store::Error>;
 
@@ -63,6 +63,18 @@ pub(crate) fn ensure(txn: &mut Txn<'_>, key: BeaconKey) -> Result<()> {
         Some(_) => Ok(()),
         None => renew(txn, key),
     }
+}
+
+/// Our key; made now where there is none yet.
+pub(crate) async fn own_or_made(inner: &Inner) -> Result<BeaconKey> {
+    if let Some(key) = own(&inner.store.read()?)? {
+        return Ok(key);
+    }
+    let key = fresh_key();
+    let made = key.clone();
+    inner.store.write(move |txn| ensure(txn, made)).await?;
+    inner.tell_audience();
+    Ok(key)
 }
 
 /// A contact is to hear it under this count.

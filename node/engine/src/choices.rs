@@ -39,6 +39,7 @@ pub(crate) struct InUse {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MayCall {
     lan: bool,
+    pub(crate) bluetooth: bool,
     pub(crate) internet: bool,
 }
 
@@ -48,6 +49,7 @@ impl MayCall {
             PathKind::Loopback => true,
             PathKind::Lan => self.lan,
             PathKind::Internet | PathKind::Relay => self.internet,
+            PathKind::Bluetooth => self.bluetooth,
         }
     }
 }
@@ -73,6 +75,7 @@ impl Inner {
     pub(crate) fn link_use(&self, snapshot: &Snapshot, link: Switch) -> Result<LinkUse> {
         let fixed = match link {
             Switch::Lan => self.config.links.lan_when,
+            Switch::Bluetooth => self.config.links.bluetooth_when,
             Switch::Internet => self.config.links.internet_when,
         };
         Ok(match fixed {
@@ -103,6 +106,30 @@ impl Inner {
         })
     }
 
+    /// Whether Bluetooth is switched on.
+    pub(crate) fn bluetooth_is_on(&self, snapshot: &Snapshot) -> Result<bool> {
+        Ok(match self.config.links.bluetooth {
+            Some(fixed) => fixed,
+            None => records::bluetooth(snapshot)?,
+        })
+    }
+
+    /// Whether Bluetooth is there, switched on and doesn't wait. It is looked at every second and
+    /// needs no endpoint opened anew.
+    pub(crate) fn bluetooth_in_use(&self, snapshot: &Snapshot) -> Result<bool> {
+        Ok(self.config.links.radios.are_built()
+            && self.bluetooth_is_on(snapshot)?
+            && !self.waits(snapshot, Switch::Bluetooth)?)
+    }
+
+    /// The Bluetooth adapter to use; any where none was chosen.
+    pub(crate) fn adapter(&self, snapshot: &Snapshot) -> Result<Option<String>> {
+        Ok(match &self.config.links.bluetooth_adapter {
+            Some(fixed) => Some(fixed.clone()),
+            None => records::adapter(snapshot)?,
+        })
+    }
+
     /// Over which links `caller` may call. What isn't in use is out of reach anyway.
     pub(crate) fn may_call(&self, snapshot: &Snapshot, caller: Caller) -> Result<MayCall> {
         let may = |link| {
@@ -111,6 +138,7 @@ impl Inner {
         };
         Ok(MayCall {
             lan: may(Switch::Lan)?,
+            bluetooth: may(Switch::Bluetooth)? && self.bluetooth_in_use(snapshot)?,
             internet: may(Switch::Internet)?,
         })
     }

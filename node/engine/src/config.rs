@@ -1,6 +1,8 @@
 //! What a node is started with. Reading files, arguments and the environment is the command's work.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use links::bluetooth::radio::Radio;
 
 use crate::view::LinkUse;
 
@@ -29,6 +31,14 @@ pub struct LinkConfig {
     pub lan_when: Option<LinkUse>,
     /// When the internet link is used, where the settings file says so; else as the person chose.
     pub internet_when: Option<LinkUse>,
+    /// Bluetooth is used, where the settings file says so or not; else as the person chose.
+    pub bluetooth: Option<bool>,
+    /// When Bluetooth is used, where the settings file says so; else as the person chose.
+    pub bluetooth_when: Option<LinkUse>,
+    /// The adapter to use, where the settings file names one; else as the person chose.
+    pub bluetooth_adapter: Option<String>,
+    /// Where adapters come from.
+    pub radios: Radios,
     /// URLs of relays to use instead of the public ones.
     pub relays: Vec<String>,
     /// Certificates (PEM) that vouch for these besides the well-known authorities.
@@ -47,6 +57,10 @@ impl Default for LinkConfig {
             lan: None,
             lan_when: None,
             internet_when: None,
+            bluetooth: None,
+            bluetooth_when: None,
+            bluetooth_adapter: None,
+            radios: Radios::default(),
             relays: Vec::new(),
             relay_ca: Vec::new(),
             power_supply: PathBuf::from("/sys/class/power_supply"),
@@ -55,6 +69,49 @@ impl Default for LinkConfig {
                 SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)),
             ],
         }
+    }
+}
+
+type OpenRadio = dyn Fn(Option<String>) -> Arc<dyn Radio> + Send + Sync;
+
+/// Where Bluetooth adapters come from: the system, unless a test says otherwise.
+#[derive(Clone)]
+pub struct Radios(Option<Arc<OpenRadio>>);
+
+impl Radios {
+    /// From this function, which gets the name of the adapter that was chosen.
+    pub fn of(open: impl Fn(Option<String>) -> Arc<dyn Radio> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(open)))
+    }
+
+    /// There are none.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Whether there is anything to open.
+    pub(crate) const fn are_built(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn open(&self, adapter: Option<String>) -> Option<Arc<dyn Radio>> {
+        self.0.as_ref().map(|open| open(adapter))
+    }
+}
+
+impl Default for Radios {
+    fn default() -> Self {
+        match links::bluetooth::system() {
+            Some(open) => Self::of(open),
+            None => Self::none(),
+        }
+    }
+}
+
+impl fmt::Debug for Radios {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Radios({})", self.are_built())
     }
 }
 

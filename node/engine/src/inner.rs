@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     adding::Waiting,
     beacons,
+    bluetooth::{Bluetooth, EAGER},
     choices::InUse,
     clock,
     config::{Config, Internet},
@@ -58,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) admission: Admission,
     pub(crate) turns: Turns,
     pub(crate) lan: Lan,
+    pub(crate) bluetooth: Bluetooth,
     pub(crate) nearby: Nearby,
     pub(crate) introductions: Introductions,
     pub(crate) stop: CancellationToken,
@@ -116,6 +118,7 @@ impl Inner {
             admission: Admission::new(),
             turns: Turns::default(),
             lan: Lan::default(),
+            bluetooth: Bluetooth::default(),
             nearby: Nearby::default(),
             introductions: Introductions::default(),
             stop: CancellationToken::new(),
@@ -194,6 +197,7 @@ impl Inner {
             },
             relays: self.config.links.relays.clone(),
             relay_ca: self.config.links.relay_ca.clone(),
+            bluetooth: Some(self.bluetooth.hub().clone()),
         };
         let opened = Links::bind(config, self.admission.clone()).await;
         let (links, arrivals) = opened.map_err(|error| Error::Links {
@@ -208,6 +212,7 @@ impl Inner {
             .spawn(follow_relay(self.clone(), links.watch_relay()));
         *self.links.write().unwrap_or_else(PoisonError::into_inner) = Some(links);
         self.tasks.spawn(accept(self.clone(), arrivals));
+        self.bluetooth.changed();
         self.wake_all();
         Ok(())
     }
@@ -260,6 +265,12 @@ impl Inner {
         }
         // A connection that was refused or never spoke is no meeting: the backoff goes on.
         if meeting.is_confirmed() {
+            if end == MetEnd::Lost
+                && let Some(links) = self.links()
+            {
+                self.bluetooth.met_last(links.id(), meeting.endpoint);
+                self.bluetooth.expect(EAGER);
+            }
             self.note_met(meeting, clock::now(), Some(end)).await;
             self.events
                 .emit(EventKind::Presence, about_contact(meeting.contact));
@@ -293,7 +304,7 @@ impl Inner {
         if let Err(error) = noted {
             tracing::warn!(%error, "could not note when a contact was met");
         }
-        self.lan.contacts_changed();
+        self.contacts_changed();
     }
 
     /// What went to and fro with a contact since the start of the program.
@@ -380,12 +391,18 @@ impl Inner {
 
     // Contacts.
 
+    /// Contacts, their addresses or keys have changed.
+    pub(crate) fn contacts_changed(&self) {
+        self.lan.contacts_changed();
+        self.bluetooth.changed();
+    }
+
     /// Permits a contact's devices and starts their supervisor.
     pub(crate) fn begin_contact(self: &Arc<Self>, contact: IdentityId, endpoints: &[EndpointId]) {
         for endpoint in endpoints {
             self.admission.permit(*endpoint);
         }
-        self.lan.contacts_changed();
+        self.contacts_changed();
         let mut supervisors = lock(&self.supervisors);
         if let Some(running) = supervisors.get(&contact) {
             running.wake();
@@ -411,6 +428,7 @@ impl Inner {
             }
         }
         self.lan.forget(endpoints);
+        self.bluetooth.forget(endpoints);
         self.introductions.wake();
         lock(&self.errors).remove(&contact);
         lock(&self.exchanged).remove(&contact);

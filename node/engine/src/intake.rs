@@ -239,7 +239,7 @@ impl Inner {
             self.tell_audience();
         }
         if aftermath.beacons {
-            self.lan.contacts_changed();
+            self.contacts_changed();
         }
         for result in &results {
             self.pass_on(endpoint, result);

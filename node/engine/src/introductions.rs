@@ -285,7 +285,7 @@ fn tell(inner: &Inner, contact: IdentityId) {
     inner
         .events
         .emit(EventKind::Contact, about_contact(contact));
-    inner.lan.contacts_changed();
+    inner.contacts_changed();
     inner.introductions.wake();
 }
 

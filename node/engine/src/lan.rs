@@ -380,7 +380,8 @@ impl Searching {
         let Some((ports, addrs)) = wanted(&self.inner) else {
             return Ok(false);
         };
-        let key = self.own_key().await.map_err(|error| error.to_string())?;
+        let key = beacons::own_or_made(&self.inner).await;
+        let key = key.map_err(|error| error.to_string())?;
         let current = (key, addrs);
         if Instant::now() < self.due && self.announced.as_ref() == Some(&current) {
             return Ok(true);
@@ -403,21 +404,6 @@ impl Searching {
         self.due = Instant::now() + Duration::from_millis(PERIOD_MS);
         self.announced = Some(current);
         Ok(true)
-    }
-
-    async fn own_key(&self) -> Result<BeaconKey, store::Error> {
-        let known = beacons::own(&self.inner.store.read()?)?;
-        if let Some(key) = known {
-            return Ok(key);
-        }
-        let key = beacons::fresh_key();
-        let made = key.clone();
-        self.inner
-            .store
-            .write(move |txn| beacons::ensure(txn, made))
-            .await?;
-        self.inner.tell_audience();
-        Ok(key)
     }
 
     fn consider(&mut self, sighting: Sighting, way: Way) {

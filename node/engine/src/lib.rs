@@ -15,6 +15,7 @@ mod adding;
 mod api;
 mod batches;
 mod beacons;
+mod bluetooth;
 mod choices;
 mod clock;
 mod config;
@@ -42,10 +43,12 @@ mod turns;
 pub mod view;
 
 pub use api::Node;
-pub use config::{Config, FREE_MIN_BYTES, Internet, LinkConfig, StorageConfig};
+pub use config::{Config, FREE_MIN_BYTES, Internet, LinkConfig, Radios, StorageConfig};
 pub use doctor::check_up_folder;
 pub use error::{Error, Result};
 pub use event::{Event, EventId, EventKind};
 pub use events::Subscription;
 pub use links::LocalName;
+#[cfg(feature = "sim")]
+pub use links::bluetooth::sim as room;
 pub use proto::{DeviceId, EndpointId, EntryId, IdentityId, Millis, SpaceId, limits};

@@ -72,6 +72,9 @@ pub(crate) enum End {
     /// Our own store failed.
     #[error("the store failed: {0}")]
     Store(#[from] store::Error),
+    /// Nothing came any more, or the channel that it went over is gone.
+    #[error("the connection was lost")]
+    Lost,
     /// Another connection took its place.
     #[error("another connection took its place")]
     Replaced,
@@ -123,12 +126,19 @@ impl Ended {
 
 /// Runs a meeting until it ends.
 pub(crate) async fn run(inner: Arc<Inner>, meeting: Arc<Meeting>) -> Ended {
-    let conn = meeting.conn.clone();
+    let (conn, route) = (meeting.conn.clone(), meeting.clone());
     let end = match Driver::start(inner, meeting).await {
         Ok(mut driver) => driver.run().await,
         Err(end) => end,
     };
+    let lost_link = route.link_kind();
     let reason = conn.close_reason();
+    // Closed here because its channel was gone: see `links::Bluetooth`.
+    let over_bluetooth = lost_link == Some(LinkKind::Bluetooth);
+    let end = match (end, &reason) {
+        (End::Closed(_), Some(CloseReason::Local)) if over_bluetooth => End::Lost,
+        (end, _) => end,
+    };
     let met = state::how(&end, reason.as_ref());
     let said = match reason {
         Some(CloseReason::Remote(code)) => Some(code),
@@ -137,7 +147,7 @@ pub(crate) async fn run(inner: Arc<Inner>, meeting: Arc<Meeting>) -> Ended {
     let code = match &end {
         End::Misbehaved(_) => CloseCode::Misbehaved,
         End::Store(_) => CloseCode::Busy,
-        End::Closed(_) | End::Replaced | End::Cut => CloseCode::Done,
+        End::Closed(_) | End::Lost | End::Replaced | End::Cut => CloseCode::Done,
     };
     conn.close(code, "");
     Ended { end, said, met }
@@ -153,6 +163,7 @@ impl Driver {
             .await
             .map_err(|error| End::Closed(error.to_string()))?;
         let keys = inner.keys().ok_or(End::Cut)?;
+        let link = meeting.link_kind();
         let (session, fetch, topic, hint) = {
             let snapshot = inner.store.read()?;
             let facts = inner
@@ -179,7 +190,10 @@ impl Driver {
                 dialer: conn.dialed(),
                 exporter,
                 seed: *files::random_seed(),
-                class: LinkClass::Fast,
+                class: match link {
+                    Some(LinkKind::Bluetooth) => LinkClass::Slow,
+                    _ => LinkClass::Fast,
+                },
                 device: keys.device.id(),
                 agreed: facts.agreed_with(meeting.endpoint),
                 clearances: facts.clearances,
@@ -200,7 +214,6 @@ impl Driver {
         };
         let (outbox, batches) = (VecDeque::new(), Batches::default());
         let paths = conn.path_changes();
-        let link = meeting.link_kind();
         Ok(Self {
             inner,
             meeting,
@@ -468,6 +481,7 @@ impl Driver {
             self.meeting.conn.close(code, "");
             return Err(match code {
                 CloseCode::Superseded => End::Replaced,
+                CloseCode::Dropped => End::Lost,
                 _ => End::Cut,
             });
         }

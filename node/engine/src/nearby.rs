@@ -2,11 +2,15 @@
 //! comes to it or is seen, and what the person says of their words.
 //!
 //! What two devices say to each other is [`proto::nearby`]'s. How they see each other is the
-//! transport's, which calls [`saw`] and hands over connections; only local networks do so today.
+//! transport's, which calls [`saw`] and hands over connections: local networks here, Bluetooth in
+//! `air`. Who is seen by both has one temporary endpoint, and stands once.
 //! Nothing of the device that lasts is shown here, and its own endpoint stays as closed as it was.
 
+mod air;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::air::{heard, salt};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +25,7 @@ use links::{
 };
 use proto::{
     EndpointId, IdentityId, Millis,
+    beacon::BeaconKey,
     keys::EndpointKey,
     limits::{ADDRS_MAX, CONTACTS_MAX},
     nearby::{Announced, Compared, Line, Met, Own, Reject, SALT_BYTES, Session, Step},
@@ -32,7 +37,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    adding, clock,
+    adding, beacons, clock,
     error::{Error, Result, invalid},
     event::EventKind,
     events::About,
@@ -41,6 +46,8 @@ use crate::{
     records::{self, ContactState},
     view,
 };
+
+use self::air::Air;
 
 /// How long one is visible, in seconds, unless it is asked for less.
 pub(crate) const OPEN_S: u64 = 120;
@@ -90,6 +97,8 @@ struct Opening {
     key: EndpointKey,
     endpoint: Mutex<Option<TemporaryEndpoint>>,
     tally: Mutex<Tally>,
+    /// Where Bluetooth is used: what is announced, and who was heard.
+    air: Option<Air>,
 }
 
 #[derive(Default)]
@@ -173,10 +182,17 @@ pub(crate) async fn open(inner: &Arc<Inner>, seconds: Option<u64>) -> Result<()>
     if inner.nearby.opening().is_some() {
         return Ok(());
     }
-    if !inner.in_use(&inner.store.read()?)?.lan {
+    let (by_lan, by_air) = {
+        let snapshot = inner.store.read()?;
+        (
+            inner.in_use(&snapshot)?.lan,
+            inner.bluetooth_in_use(&snapshot)?,
+        )
+    };
+    if !by_lan && !by_air {
         return Err(Error::Conflict {
             detail:
-                "local networks are switched off: switch them on at Links to meet people nearby"
+                "local networks and bluetooth are off: switch one of them on at Links to meet people nearby"
                     .into(),
         });
     }
@@ -188,7 +204,11 @@ pub(crate) async fn open(inner: &Arc<Inner>, seconds: Option<u64>) -> Result<()>
     let secret = EndpointSecret::from_bytes(*files::random_seed());
     let opened = links.open_nearby(secret).await;
     let (endpoint, arrivals) = opened.map_err(|error| closed(error.to_string()))?;
-    let announced = announced(&endpoint);
+    let announced = if by_lan {
+        announced(&endpoint)
+    } else {
+        Vec::new()
+    };
     // A node that is bound to loopback only has no network, and sends nothing.
     let heard = if announced.is_empty() {
         None
@@ -205,7 +225,9 @@ pub(crate) async fn open(inner: &Arc<Inner>, seconds: Option<u64>) -> Result<()>
         key: EndpointKey::from_seed(&seed),
         endpoint: Mutex::new(Some(endpoint)),
         tally: Mutex::default(),
+        air: by_air.then(Air::new),
     });
+    let found = by_air.then(|| air::open(inner, &opening));
     {
         let mut state = lock(&inner.nearby.state);
         state.people.clear();
@@ -213,7 +235,8 @@ pub(crate) async fn open(inner: &Arc<Inner>, seconds: Option<u64>) -> Result<()>
         state.opening = Some(opening.clone());
     }
     let due = Instant::now() + Duration::from_secs(seconds);
-    let attending = attend(inner.clone(), opening, heard, arrivals, due);
+    let seen = Seers { heard, found };
+    let attending = attend(inner.clone(), opening, seen, arrivals, due);
     inner.tasks.spawn(attending);
     tell(inner, None);
     Ok(())
@@ -258,6 +281,9 @@ fn end(inner: &Inner, opening: &Arc<Opening>, why: &str) {
         }
     }
     opening.stop.cancel();
+    if opening.air.is_some() {
+        air::close(inner);
+    }
     tell(inner, None);
     let endpoint = lock(&opening.endpoint).take();
     if let Some(endpoint) = endpoint {
@@ -317,6 +343,7 @@ pub(crate) fn shown(inner: &Inner) -> view::Nearby {
         let mut addrs = links.addrs().into_iter();
         addrs.any(|addr| address::kind(addr.ip()) == PathKind::Lan)
     });
+    let has_radio = inner.bluetooth.is_ready();
     let state = lock(&inner.nearby.state);
     let connecting = state.opening.as_ref().map_or(0, |opening| {
         let tally = lock(&opening.tally);
@@ -330,6 +357,7 @@ pub(crate) fn shown(inner: &Inner) -> view::Nearby {
     view::Nearby {
         until_ms: state.opening.as_ref().map(|opening| opening.until),
         has_network,
+        has_radio,
         crowded: state.crowded,
         connecting: connecting as u64,
         people: state.people.iter().map(Person::shown).collect(),
@@ -375,13 +403,18 @@ fn tell(inner: &Inner, person: Option<&str>) {
 
 // While it is open.
 
-type Heard = (links::Nearby, mpsc::Receiver<Seen>);
+/// Who tells of people nearby.
+struct Seers {
+    heard: Option<(links::Nearby, mpsc::Receiver<Seen>)>,
+    /// To whose temporary endpoints channels lead.
+    found: Option<mpsc::Receiver<EndpointId>>,
+}
 
 /// Takes who is seen and who comes, until the time is up or it is closed.
 async fn attend(
     inner: Arc<Inner>,
     opening: Arc<Opening>,
-    heard: Option<Heard>,
+    Seers { heard, mut found }: Seers,
     mut arrivals: mpsc::Receiver<Arrival>,
     due: Instant,
 ) {
@@ -391,6 +424,10 @@ async fn attend(
             () = opening.stop.cancelled() => break,
             () = sleep_until(due) => break,
             one = next(&mut seen) => saw(&inner, &opening, one),
+            endpoint = next(&mut found) => {
+                let addrs = Vec::new();
+                saw(&inner, &opening, Seen { endpoint, addrs });
+            }
             arrival = arrivals.recv() => match arrival {
                 Some(Arrival::Meet(conn)) => arrived(&inner, &opening, conn),
                 Some(Arrival::Sync(conn)) => conn.close(CloseCode::Refused, ""),
@@ -403,8 +440,8 @@ async fn attend(
     end(&inner, &opening, "the time was up");
 }
 
-/// The next device that is seen; waits for ever where none can be.
-async fn next(seen: &mut Option<mpsc::Receiver<Seen>>) -> Seen {
+/// The next that is seen; waits for ever where none can be.
+async fn next<T>(seen: &mut Option<mpsc::Receiver<T>>) -> T {
     if let Some(seen) = seen
         && let Some(one) = seen.recv().await
     {
@@ -429,9 +466,10 @@ fn saw(inner: &Arc<Inner>, opening: &Arc<Opening>, seen: Seen) {
         let tries = tally.of.entry(seen.endpoint).or_default();
         let known = tries.addrs.len();
         let room = ADDRS_MAX.saturating_sub(known);
+        let by_air = seen.addrs.is_empty();
         tries.addrs.extend(seen.addrs.into_iter().take(room));
         if std::mem::replace(&mut tries.dialled, true) {
-            if tries.addrs.len() > known {
+            if tries.addrs.len() > known || by_air {
                 tries.news.notify_one();
             }
             return;
@@ -569,6 +607,7 @@ async fn converse(inner: &Arc<Inner>, opening: &Arc<Opening>, conn: Connection) 
         opening: opening.clone(),
         conn: conn.clone(),
         person: None,
+        device: None,
     };
     let result = talk.run().await;
     opening.ended(remote);
@@ -608,6 +647,8 @@ struct Talk {
     conn: Connection,
     /// Its place in the list, and what the person says of it, once there are words.
     person: Option<(String, mpsc::Receiver<bool>)>,
+    /// Who they turned out to be.
+    device: Option<(IdentityId, EndpointId)>,
 }
 
 impl Talk {
@@ -643,9 +684,13 @@ impl Talk {
                     Step::Met(found) => {
                         self.keep(*found).await?;
                         met = true;
-                        queue.extend(session.kept());
+                        let key = beacons::own_or_made(&self.inner).await;
+                        queue.extend(session.kept(key.map_err(Error::from)?));
                     }
-                    Step::TheyKept => they_kept = true,
+                    Step::TheyKept(beacon) => {
+                        self.keep_beacon(beacon).await?;
+                        they_kept = true;
+                    }
                     Step::Declined => return Err(Failure::TheyDeclined),
                 }
             }
@@ -788,8 +833,11 @@ impl Talk {
         Ok(ready.and_then(|(_, contact)| contact.pair_secret.clone()))
     }
 
-    async fn keep(&self, met: Met) -> Result<()> {
+    async fn keep(&mut self, met: Met) -> Result<()> {
         let (contact, known) = (met.card.certificate.identity, met.known);
+        let device = (contact, met.card.endpoint);
+        self.device = Some(device);
+        air::met(&self.inner, &self.opening, &self.conn, device);
         adding::met_nearby(&self.inner, met).await?;
         self.change(|stage| {
             *stage = Stage::Done {
@@ -798,6 +846,18 @@ impl Talk {
                 confirmed: false,
             };
         });
+        Ok(())
+    }
+
+    /// They are found by this, wherever they are next.
+    async fn keep_beacon(&self, beacon: BeaconKey) -> Result<()> {
+        if let Some((contact, endpoint)) = self.device {
+            self.inner
+                .store
+                .write(move |txn| beacons::keep(txn, contact, endpoint, beacon))
+                .await?;
+            self.inner.contacts_changed();
+        }
         Ok(())
     }
 }

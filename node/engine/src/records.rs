@@ -35,6 +35,8 @@ const ENDED_INVITES_KEPT_MS: u64 = 7 * 24 * 3_600_000;
 
 const STARTS: &str = "starts";
 const LAN: &str = "lan";
+const BLUETOOTH: &str = "bluetooth";
+const ADAPTER: &str = "bluetooth-adapter";
 const INTERNET: &str = "internet";
 const BOUND: &str = "bound";
 
@@ -42,6 +44,7 @@ const BOUND: &str = "bound";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Switch {
     Lan,
+    Bluetooth,
     Internet,
 }
 
@@ -49,6 +52,7 @@ impl Switch {
     fn when(self) -> String {
         match self {
             Self::Lan => "lan-when".to_owned(),
+            Self::Bluetooth => "bluetooth-when".to_owned(),
             Self::Internet => "internet-when".to_owned(),
         }
     }
@@ -106,6 +110,28 @@ pub(crate) fn lan(view: &View<impl Source>) -> Result<bool> {
 pub(crate) fn set_lan(txn: &mut Txn<'_>, on: bool) -> Result<()> {
     let value: &[u8] = if on { b"on" } else { b"off" };
     txn.put_setting(&LAN.to_owned(), &Setting(value.to_vec()))
+}
+
+/// Whether the person uses Bluetooth: so unless they switched that off.
+pub(crate) fn bluetooth(view: &View<impl Source>) -> Result<bool> {
+    let chosen = view.setting(&BLUETOOTH.to_owned())?;
+    Ok(chosen.is_none_or(|Setting(value)| value != b"off"))
+}
+
+pub(crate) fn set_bluetooth(txn: &mut Txn<'_>, on: bool) -> Result<()> {
+    let value: &[u8] = if on { b"on" } else { b"off" };
+    txn.put_setting(&BLUETOOTH.to_owned(), &Setting(value.to_vec()))
+}
+
+/// The Bluetooth adapter that the person chose; any where they didn't.
+pub(crate) fn adapter(view: &View<impl Source>) -> Result<Option<String>> {
+    let chosen = view.setting(&ADAPTER.to_owned())?;
+    let name = chosen.and_then(|Setting(bytes)| String::from_utf8(bytes).ok());
+    Ok(name.filter(|name| !name.is_empty()))
+}
+
+pub(crate) fn set_adapter(txn: &mut Txn<'_>, name: &str) -> Result<()> {
+    txn.put_setting(&ADAPTER.to_owned(), &Setting(name.as_bytes().to_vec()))
 }
 
 /// When the person wants a link to be used.
@@ -249,11 +275,13 @@ pub(crate) const fn kept_trust(trust: Trust) -> TrustRow {
     }
 }
 
-const LINKS: [LinkKind; 4] = [
+/// In the order of their numbers on disk.
+const LINKS: [LinkKind; 5] = [
     LinkKind::Loopback,
     LinkKind::Lan,
     LinkKind::Internet,
     LinkKind::Relay,
+    LinkKind::Bluetooth,
 ];
 
 /// The link that a row names by its number.

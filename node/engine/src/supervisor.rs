@@ -1,15 +1,19 @@
 //! One supervisor a contact: dials with backoff, holds one meeting a device, decides which of two
 //! connections stays. A contact that is slow, silent or hostile has only its own supervisor to delay.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use links::{CloseCode, Connection, Protocol};
+use links::{CloseCode, Connection, Links, Protocol};
 use proto::{EndpointId, IdentityId};
-use tokio::sync::{Mutex, Notify};
+use tokio::{
+    sync::{Mutex, Notify},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     beacons,
+    bluetooth::EAGER,
     choices::Caller,
     files,
     inner::Inner,
@@ -27,6 +31,11 @@ const STEADY: Duration = Duration::from_secs(10);
 const UNDISTURBED: Duration = Duration::from_secs(1);
 /// Two connections that are at most this far apart were dialled by both sides at once.
 const CROSSING: Duration = Duration::from_secs(2);
+
+/// How long a dial over IP goes on before a channel over Bluetooth is opened too.
+const IP_FIRST: Duration = Duration::from_millis(1_500);
+/// Between two looks at whether somebody has come into radio range.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What the node keeps of a contact's supervisor.
 #[derive(Debug, Clone)]
@@ -60,7 +69,13 @@ impl Supervisor {
     pub(crate) async fn call(&self, inner: &Arc<Inner>, contact: IdentityId) -> Result<(), String> {
         let called = async {
             let _turn = self.redialling.lock().await;
-            dial(inner, contact, Caller::Person).await
+            match dial(inner, contact, Caller::Person).await {
+                Err(no) if appears(inner, contact).await => {
+                    let again = dial(inner, contact, Caller::Person).await;
+                    again.map_err(|_| no)
+                }
+                called => called,
+            }
         };
         let called = tokio::select! {
             () = self.stop.cancelled() => return Err("the node stops, or they were removed".to_owned()),
@@ -107,7 +122,7 @@ impl Supervisor {
 async fn run(inner: Arc<Inner>, contact: IdentityId, supervisor: Supervisor) {
     let mut backoff = BACKOFF_MIN;
     loop {
-        if let Some(barred) = inner.turns.barred(contact, tokio::time::Instant::now()) {
+        if let Some(barred) = inner.turns.barred(contact, Instant::now()) {
             tokio::select! {
                 () = supervisor.stop.cancelled() => return,
                 () = tokio::time::sleep(barred) => {}
@@ -125,7 +140,7 @@ async fn run(inner: Arc<Inner>, contact: IdentityId, supervisor: Supervisor) {
             };
             match dialled {
                 Ok(conn) => {
-                    let began = tokio::time::Instant::now();
+                    let began = Instant::now();
                     let held = hold(inner.clone(), contact, conn, &supervisor.stop).await;
                     if began.elapsed() > STEADY && held {
                         backoff = BACKOFF_MIN;
@@ -202,22 +217,90 @@ async fn dial(
         let relay = device.relay.filter(|_| may.internet);
         let before = all.len();
         all.retain(|addr| may.at(addr));
-        if all.is_empty() && relay.is_none() && before > 0 {
+        let near = may.bluetooth && inner.bluetooth.may_dial(device.endpoint);
+        if all.is_empty() && relay.is_none() && !near && before > 0 {
             last = NoCall::ByHandOnly;
             continue;
         }
         // Where ours wasn't heard, nobody would answer.
         inner.lan.knock(&all, key.clone());
-        let all = inner.lan.ways(&all);
-        match links
-            .dial(device.endpoint, &all, relay, Protocol::Sync)
-            .await
-        {
+        let addrs = inner.lan.ways(&all);
+        let reached = if near {
+            reach_near(inner, &links, device.endpoint, addrs, relay).await
+        } else {
+            let dial = links.dial(device.endpoint, &addrs, relay, Protocol::Sync);
+            dial.await.map_err(NoCall::from)
+        };
+        match reached {
             Ok(conn) => return Ok(conn),
-            Err(error) => last = error.into(),
+            Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// Dials a device that is in radio range: over IP, and where that doesn't answer soon over a channel.
+async fn reach_near(
+    inner: &Arc<Inner>,
+    links: &Links,
+    device: EndpointId,
+    addrs: Vec<SocketAddr>,
+    relay: Option<String>,
+) -> Result<Connection, NoCall> {
+    let elsewhere = !addrs.is_empty() || relay.is_some();
+    let far = async {
+        if !elsewhere {
+            return Err(NoCall::from("no address of this contact is known"));
+        }
+        let dial = links.dial(device, &addrs, relay, Protocol::Sync).await;
+        dial.map_err(NoCall::from)
+    };
+    let near = async {
+        if elsewhere {
+            tokio::time::sleep(IP_FIRST).await;
+        }
+        inner.bluetooth.open(device).await?;
+        let dial = links.dial(device, &[], None, Protocol::Sync).await;
+        dial.map_err(NoCall::from)
+    };
+    tokio::pin!(far, near);
+    tokio::select! {
+        reached = &mut near => match reached {
+            Ok(conn) => Ok(conn),
+            Err(_) if elsewhere => far.await,
+            Err(no) => Err(no),
+        },
+        reached = &mut far, if elsewhere => match reached {
+            Ok(conn) => Ok(conn),
+            Err(_) => near.await,
+        },
+    }
+}
+
+/// Looks for a contact over Bluetooth because the person wants to meet them now; whether they are there.
+async fn appears(inner: &Arc<Inner>, contact: IdentityId) -> bool {
+    let used = || {
+        let snapshot = inner.store.read()?;
+        let devices = inner.devices_of(&snapshot, contact)?;
+        let used = inner.bluetooth_in_use(&snapshot)? && inner.bluetooth.is_ready();
+        Ok::<_, crate::Error>((used, devices))
+    };
+    let Ok((true, devices)) = used() else {
+        return false;
+    };
+    let near = || {
+        let mut devices = devices.iter();
+        devices.any(|device| inner.bluetooth.may_dial(device.endpoint))
+    };
+    inner.bluetooth.expect(EAGER);
+    let until = Instant::now() + EAGER;
+    while !near() {
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    true
 }
 
 /// Runs a meeting over a connection, unless another connection with the device is to stay. False
@@ -229,7 +312,7 @@ pub(crate) async fn hold(
     stop: &CancellationToken,
 ) -> bool {
     let barred = |now| inner.turns.barred(contact, now);
-    if barred(tokio::time::Instant::now()).is_some() || inner.hindrance().is_some() {
+    if barred(Instant::now()).is_some() || inner.hindrance().is_some() {
         conn.close(CloseCode::Busy, "");
         return false;
     }
@@ -246,7 +329,7 @@ pub(crate) async fn hold(
         }
     };
     if matches!(end, End::Misbehaved(_)) {
-        inner.turns.bar(contact, tokio::time::Instant::now());
+        inner.turns.bar(contact, Instant::now());
     }
     match &end {
         End::Misbehaved(_) | End::Store(_) => {
@@ -255,7 +338,7 @@ pub(crate) async fn hold(
         }
         // It never began: the person should see why, for example that they were removed.
         End::Closed(reason) if !meeting.is_confirmed() => inner.note_error(contact, reason),
-        End::Closed(_) | End::Replaced | End::Cut => {
+        End::Closed(_) | End::Lost | End::Replaced | End::Cut => {
             tracing::debug!(contact = ?contact, %end, "a meeting ended");
         }
     }

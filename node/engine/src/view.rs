@@ -7,8 +7,8 @@ mod links;
 use proto::{DeviceId, EndpointId, EntryId, IdentityId, Millis, SpaceId};
 
 pub use self::links::{
-    Behind, Connected, Encounters, Exchanged, LinkKind, LinkStatus, LinkUse, Meeting, MeetingEnd,
-    Pace,
+    AdapterState, Behind, Bluetooth, BluetoothRefused, Connected, Encounters, Exchanged, LinkKind,
+    LinkStatus, LinkUse, Meeting, MeetingEnd, Pace,
 };
 pub use crate::config::Internet;
 
@@ -339,6 +339,8 @@ pub struct Nearby {
     pub until_ms: Option<Millis>,
     /// This node has an address on a local network.
     pub has_network: bool,
+    /// This node has a Bluetooth adapter that is in use.
+    pub has_radio: bool,
     /// More tried to connect than there is room for, and were left out.
     pub crowded: bool,
     /// Devices whose words aren't there yet.

@@ -15,6 +15,8 @@ pub enum PathKind {
     Internet,
     /// A relay.
     Relay,
+    /// A channel over Bluetooth.
+    Bluetooth,
 }
 
 /// Sorts an IP address.
@@ -77,6 +79,8 @@ pub fn may_answer(addr: SocketAddr, reach: impl Into<Reach>) -> bool {
         PathKind::Loopback => true,
         PathKind::Lan => reach.lan,
         PathKind::Internet | PathKind::Relay => reach.internet != Internet::Off,
+        // No address of IP leads there.
+        PathKind::Bluetooth => false,
     }
 }
 

@@ -4,6 +4,8 @@ use std::{fmt, net::SocketAddr};
 
 use zeroize::Zeroizing;
 
+use crate::Bluetooth;
+
 /// The secret half of an endpoint's key. Erased on drop; it has no readable Debug.
 #[derive(Clone)]
 pub struct EndpointSecret(Zeroizing<[u8; 32]>);
@@ -76,4 +78,6 @@ pub struct Config {
     pub relays: Vec<String>,
     /// Certificates (PEM) that vouch for a relay besides the well-known authorities; empty for none.
     pub relay_ca: Vec<u8>,
+    /// Channels over Bluetooth, used as another way beside the addresses.
+    pub bluetooth: Option<Bluetooth>,
 }

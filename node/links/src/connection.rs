@@ -10,7 +10,8 @@ use n0_future::StreamExt as _;
 use proto::EndpointId;
 
 use crate::{
-    CloseCode, CloseReason, PathKind, Protocol, address, crypto, passage::Passages, room::Room,
+    CloseCode, CloseReason, PathKind, Protocol, address, bluetooth, crypto, passage::Passages,
+    room::Room,
 };
 
 /// A connection to another device, admitted and post-quantum. Clones share it; it closes when
@@ -29,7 +30,7 @@ pub struct Connection {
 pub struct Path {
     /// Where it leads.
     pub kind: PathKind,
-    /// The remote's address, unless a relay stands between.
+    /// The remote's address, unless a relay stands between or it is met over Bluetooth.
     pub remote: Option<SocketAddr>,
     /// The round trip time, as last estimated.
     pub rtt: Duration,
@@ -142,6 +143,7 @@ impl Connection {
                 (address::kind(addr.ip()), Some(addr))
             }
             TransportAddr::Relay(_) => (PathKind::Relay, None),
+            TransportAddr::Custom(addr) if bluetooth::is_ours(addr) => (PathKind::Bluetooth, None),
             _ => return None,
         };
         Some(Path {

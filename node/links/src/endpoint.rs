@@ -4,6 +4,7 @@ mod accept;
 mod bind;
 mod dial;
 mod error;
+mod preference;
 
 use std::{collections::BTreeSet, fmt, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -207,7 +208,8 @@ impl Links {
         }
     }
 
-    /// Dials an endpoint at the addresses that the internet link allows. A remote that refuses
+    /// Dials an endpoint at the addresses that the internet link allows, and over Bluetooth where a
+    /// channel is open (see [`crate::Bluetooth::open`]). A remote that refuses
     /// may do so a moment after this returned: the connection then ends with
     /// [`crate::CloseReason::Remote`].
     ///
@@ -316,6 +318,7 @@ impl Links {
             live: inner.live.clone(),
             reach,
             relays: inner.config.relays.as_slice().into(),
+            bluetooth: inner.config.bluetooth.clone(),
             door,
             stop: stop.clone(),
         };
@@ -388,6 +391,7 @@ impl Inner {
             live: self.live.clone(),
             reach: self.config.reach,
             relays: self.config.relays.as_slice().into(),
+            bluetooth: self.config.bluetooth.clone(),
             door: Door::Main,
             stop: self.stop.clone(),
         };
@@ -406,7 +410,7 @@ fn reachable(endpoint: &Endpoint, addr: &EndpointAddr, reach: Reach) -> Vec<Sock
         .collect();
     all.sort_by_key(|addr| match address::kind(addr.ip()) {
         PathKind::Lan => 0,
-        PathKind::Internet | PathKind::Relay => 1,
+        PathKind::Internet | PathKind::Relay | PathKind::Bluetooth => 1,
         PathKind::Loopback => 2,
     });
     all.truncate(limits::ADDRS_MAX);

@@ -152,6 +152,7 @@ mod tests {
             reach: Internet::Off.into(),
             relays: Vec::new(),
             relay_ca: Vec::new(),
+            bluetooth: None,
         };
         let (a, _) = Links::bind(config(1), admission.clone()).await.unwrap();
         let (b, _) = Links::bind(config(2), Admission::new()).await.unwrap();

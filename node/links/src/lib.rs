@@ -42,6 +42,7 @@ mod room;
 
 pub use address::PathKind;
 pub use admission::{Admission, Refusal, RefusalCounts, Verdict};
+pub use bluetooth::Bluetooth;
 pub use config::{Config, EndpointSecret, Internet, Reach};
 pub use connection::{Connection, Path, PathChanges, UdpTraffic};
 pub use endpoint::{

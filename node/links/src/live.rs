@@ -6,7 +6,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use iroh::endpoint::{Connection, WeakConnectionHandle};
+use iroh::{
+    TransportAddr,
+    endpoint::{Connection, WeakConnectionHandle},
+};
+use iroh_base::CustomAddr;
 use proto::EndpointId;
 
 use crate::{CloseCode, Protocol, Side};
@@ -70,6 +74,24 @@ impl Live {
             if before.get(&conn.stable_id()) == Some(&datagrams(&conn)) {
                 conn.close(CloseCode::Superseded.varint(), b"");
             }
+        }
+    }
+
+    /// Closes the connections whose only way is an address that leads nowhere any more.
+    pub(crate) fn lost(&self, addr: &CustomAddr) {
+        let lost: Vec<Connection> = {
+            let register = self.lock();
+            let open = register.of.values().flatten().filter_map(Entry::open);
+            open.filter(|conn| {
+                let paths = conn.paths();
+                let mut paths = paths.iter().map(|path| path.remote_addr().clone());
+                let only = paths.next();
+                only == Some(TransportAddr::Custom(addr.clone())) && paths.next().is_none()
+            })
+            .collect()
+        };
+        for conn in lost {
+            conn.close(CloseCode::Dropped.varint(), b"");
         }
     }
 

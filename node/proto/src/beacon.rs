@@ -137,19 +137,31 @@ impl Knock {
     }
 }
 
-/// Whose beacons are recognised, `K` naming a contact's device. The work is bounded by the second,
-/// whoever sends how many.
+/// What a device sends so that those who hold its key recognise it.
+pub trait MadeWith: Copy + PartialEq {
+    /// Whether a device with this key made it.
+    fn made_with(&self, key: &BeaconKey) -> bool;
+}
+
+impl MadeWith for Beacon {
+    fn made_with(&self, key: &BeaconKey) -> bool {
+        key.made(self)
+    }
+}
+
+/// Whose beacons are recognised, `K` naming a contact's device and `B` the kind of beacon. The work
+/// is bounded by the second, whoever sends how many.
 #[derive(Debug)]
-pub struct Recogniser<K> {
+pub struct Recogniser<K, B = Beacon> {
     keys: Vec<(K, BeaconKey)>,
     /// The newest last.
-    remembered: VecDeque<(Beacon, Option<K>)>,
+    remembered: VecDeque<(B, Option<K>)>,
     /// The second that is counted for, and what was examined in it.
     second: u64,
     examined: u32,
 }
 
-impl<K> Default for Recogniser<K> {
+impl<K, B> Default for Recogniser<K, B> {
     fn default() -> Self {
         Self {
             keys: Vec::new(),
@@ -171,7 +183,7 @@ pub enum Recognised<K> {
     Busy,
 }
 
-impl<K: Copy> Recogniser<K> {
+impl<K: Copy, B: MadeWith> Recogniser<K, B> {
     /// From now on these devices are recognised. What was remembered is forgotten.
     pub fn set_keys(&mut self, keys: Vec<(K, BeaconKey)>) {
         self.keys = keys;
@@ -179,7 +191,7 @@ impl<K: Copy> Recogniser<K> {
     }
 
     /// Whose a beacon is. `now` measures the budget only, so it may be any clock that runs.
-    pub fn recognise(&mut self, beacon: &Beacon, now: Millis) -> Recognised<K> {
+    pub fn recognise(&mut self, beacon: &B, now: Millis) -> Recognised<K> {
         let known = self.remembered.iter().rev();
         if let Some((_, found)) = known.into_iter().find(|(known, _)| known == beacon) {
             return found.map_or(Recognised::Stranger, Recognised::Contact);
@@ -192,7 +204,7 @@ impl<K: Copy> Recogniser<K> {
             return Recognised::Busy;
         }
         self.examined += 1;
-        let found = self.keys.iter().find(|(_, key)| key.made(beacon));
+        let found = self.keys.iter().find(|(_, key)| beacon.made_with(key));
         let found = found.map(|(device, _)| *device);
         if self.remembered.len() >= REMEMBERED_MAX {
             self.remembered.pop_front();

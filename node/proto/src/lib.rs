@@ -19,6 +19,7 @@ pub mod admission;
 pub mod audience;
 pub mod author;
 pub mod beacon;
+pub mod bluetooth;
 pub mod body;
 pub mod card;
 pub mod cbor;

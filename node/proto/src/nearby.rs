@@ -18,6 +18,7 @@ mod tests;
 
 pub use self::frame::Frame;
 use crate::{
+    beacon::BeaconKey,
     card::{Card, CardError, PairSecret},
     ids::{EndpointId, IdentityId, from_base32, to_base32},
     keys::{DeviceKey, Domain, EndpointKey, Signature, verify},
@@ -165,8 +166,8 @@ pub enum Step {
     Recall(IdentityId),
     /// Keep them, then call [`Session::kept`].
     Met(Box<Met>),
-    /// They have us on their disk.
-    TheyKept,
+    /// They have us on their disk, and are recognised by this from now on.
+    TheyKept(BeaconKey),
     /// The other person said no. The session is over.
     Declined,
 }
@@ -376,7 +377,7 @@ impl Session {
                 },
                 Frame::Known(tag),
             ) => Ok(self.recalled(them, card, ours, Some(tag))),
-            (Stage::Met, Frame::Kept) => Ok(vec![Step::TheyKept]),
+            (Stage::Met, Frame::Kept(beacon)) => Ok(vec![Step::TheyKept(beacon)]),
             _ => Err(Reject::Turn),
         }
     }
@@ -444,11 +445,12 @@ impl Session {
         }
     }
 
-    /// They are on our disk.
+    /// They are on our disk: they may recognise us by our key, so that they find us also where no
+    /// address leads.
     #[must_use]
-    pub fn kept(&self) -> Vec<Step> {
+    pub fn kept(&self, beacon: BeaconKey) -> Vec<Step> {
         match self.stage {
-            Stage::Met => vec![send(&Frame::Kept)],
+            Stage::Met => vec![send(&Frame::Kept(beacon))],
             _ => Vec::new(),
         }
     }

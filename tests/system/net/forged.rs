@@ -299,6 +299,7 @@ fn dials(host: &Host, to: EndpointId, at: SocketAddr, protocol: Protocol) -> boo
                 reach: Internet::Off.into(),
                 relays: Vec::new(),
                 relay_ca: Vec::new(),
+                bluetooth: None,
             };
             let admission = Admission::new();
             admission.permit(to);

@@ -38,6 +38,12 @@ pub(super) struct LinksPatch {
     lan: Option<bool>,
     /// When local networks are used.
     lan_when: Option<dto::LinkUse>,
+    /// Bluetooth.
+    bluetooth: Option<bool>,
+    /// When Bluetooth is used.
+    bluetooth_when: Option<dto::LinkUse>,
+    /// The system's name for the adapter to use; an empty one leaves it to the node.
+    bluetooth_adapter: Option<String>,
 }
 
 /// Whether and how the internet is used.
@@ -160,9 +166,16 @@ async fn update_links(
     if let Some(on) = patch.lan {
         app.node.set_lan(on).await?;
     }
+    if let Some(on) = patch.bluetooth {
+        app.node.set_bluetooth(on).await?;
+    }
+    if let Some(name) = patch.bluetooth_adapter {
+        app.node.set_bluetooth_adapter(&name).await?;
+    }
     for (kind, when) in [
         (LinkKind::Internet, patch.internet_when),
         (LinkKind::Lan, patch.lan_when),
+        (LinkKind::Bluetooth, patch.bluetooth_when),
     ] {
         if let Some(when) = when {
             app.node.set_link_use(kind, when.into()).await?;

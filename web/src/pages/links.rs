@@ -10,7 +10,7 @@ use axum::{
 };
 use engine::{
     Internet,
-    view::{LinkKind, LinkStatus, LinkUse},
+    view::{AdapterState, Bluetooth, LinkKind, LinkStatus, LinkUse},
 };
 
 use super::{
@@ -33,6 +33,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/links", get(show))
         .route("/links/internet", post(set_internet))
         .route("/links/lan", post(set_lan))
+        .route("/links/bluetooth", post(set_bluetooth))
         .route("/links/addresses.svg", get(addresses))
 }
 
@@ -73,6 +74,7 @@ struct LinksPage {
     lan: bool,
     lan_fixed: bool,
     lan_when: WhenView,
+    bluetooth: BluetoothView,
     /// Our addresses on local networks, as a contact types them.
     addresses: String,
 }
@@ -84,6 +86,42 @@ struct LinkView {
     state: String,
     addrs: Vec<String>,
     contacts: u64,
+    adapter: Option<AdapterView>,
+}
+
+/// The Bluetooth adapter in use.
+struct AdapterView {
+    name: String,
+    traceable: bool,
+    connected: u64,
+    connected_max: u64,
+    refused: Vec<(u64, &'static str)>,
+}
+
+impl AdapterView {
+    fn of(now: &Bluetooth) -> Option<Self> {
+        let refused = now.refused;
+        let refused = [
+            (
+                refused.strangers,
+                "connections of people who aren’t your contacts",
+            ),
+            (refused.silent, "connections on which nothing was said"),
+            (refused.garbled, "connections that spoke nonsense"),
+            (refused.busy, "connections that came too fast or too many"),
+            (refused.stuck, "connections that stopped listening"),
+        ];
+        Some(Self {
+            name: now.name.clone()?,
+            traceable: now.traceable,
+            connected: now.connected,
+            connected_max: now.connected_max,
+            refused: refused
+                .into_iter()
+                .filter(|(count, _)| *count > 0)
+                .collect(),
+        })
+    }
 }
 
 impl From<&LinkStatus> for LinkView {
@@ -94,6 +132,7 @@ impl From<&LinkStatus> for LinkView {
                 LinkKind::Lan => "Local network",
                 LinkKind::Internet => "Internet, directly",
                 LinkKind::Relay => "Internet, over a relay",
+                LinkKind::Bluetooth => "Bluetooth",
             },
             on: link.on && !link.waits,
             word: match (link.on, link.waits, link.when) {
@@ -105,6 +144,57 @@ impl From<&LinkStatus> for LinkView {
             state: link.state.clone(),
             addrs: link.addrs.iter().map(ToString::to_string).collect(),
             contacts: link.contacts,
+            adapter: link.bluetooth.as_ref().and_then(AdapterView::of),
+        }
+    }
+}
+
+/// The form of Bluetooth.
+struct BluetoothView {
+    on: bool,
+    fixed: bool,
+    built: bool,
+    when: WhenView,
+    /// Adapters to choose from, where there is more than one or one was chosen.
+    adapters: Vec<String>,
+    chosen: String,
+    chosen_by_file: bool,
+    /// What the file decides, in words.
+    by_file: Option<&'static str>,
+}
+
+impl BluetoothView {
+    fn of(ctx: &Ctx, link: Option<&LinkStatus>) -> Self {
+        let now = link.and_then(|link| link.bluetooth.as_ref());
+        let when = WhenView::of(ctx, link);
+        let fixed = link.is_some_and(|link| link.fixed_by_file);
+        let chosen_by_file = now.is_some_and(|now| now.chosen_by_file);
+        let chosen = now.and_then(|now| now.chosen.clone()).unwrap_or_default();
+        let mut adapters: Vec<String> = now
+            .map(|now| now.name.iter().chain(&now.others).cloned().collect())
+            .unwrap_or_default();
+        if !chosen.is_empty() && !adapters.contains(&chosen) {
+            adapters.push(chosen.clone());
+        }
+        adapters.sort();
+        if adapters.len() < 2 && chosen.is_empty() {
+            adapters.clear();
+        }
+        Self {
+            on: link.is_some_and(|link| link.on),
+            fixed,
+            built: now.is_some_and(|now| now.adapter != AdapterState::NotBuilt),
+            by_file: match (fixed, when.fixed, chosen_by_file) {
+                (false, false, false) => None,
+                (true, true, _) => Some("this"),
+                (true, false, _) => Some("whether it is used"),
+                (false, true, _) => Some("when it is used"),
+                (false, false, true) => Some("which adapter is used"),
+            },
+            when,
+            adapters,
+            chosen,
+            chosen_by_file,
         }
     }
 }
@@ -165,6 +255,7 @@ async fn show(ctx: Ctx, query: Query) -> Outcome<Response> {
         lan: is_on(LinkKind::Lan),
         lan_fixed: is_fixed(LinkKind::Lan),
         lan_when: WhenView::of(&ctx, of_kind(LinkKind::Lan)),
+        bluetooth: BluetoothView::of(&ctx, of_kind(LinkKind::Bluetooth)),
         online: online
             .iter()
             .filter_map(|contact| {
@@ -199,6 +290,19 @@ async fn set_lan(ctx: Ctx, Form(fields): Form) -> Outcome<Response> {
         _ => return Err(Fault::field("lan", "expected on or off")),
     }
     set_when(&ctx, LinkKind::Lan, &fields.get("when")).await
+}
+
+async fn set_bluetooth(ctx: Ctx, Form(fields): Form) -> Outcome<Response> {
+    match fields.get("bluetooth").as_str() {
+        "on" => ctx.node().set_bluetooth(true).await?,
+        "off" => ctx.node().set_bluetooth(false).await?,
+        "" => {}
+        _ => return Err(Fault::field("bluetooth", "expected on or off")),
+    }
+    if let Some(name) = fields.all("adapter").next() {
+        ctx.node().set_bluetooth_adapter(name).await?;
+    }
+    set_when(&ctx, LinkKind::Bluetooth, &fields.get("when")).await
 }
 
 async fn set_internet(ctx: Ctx, Form(fields): Form) -> Outcome<Response> {

@@ -34,7 +34,7 @@ struct NearbyPage {
     error: Option<String>,
     open: bool,
     seconds: u64,
-    has_network: bool,
+    reachable: bool,
     crowded: bool,
     connecting: u64,
     people: Vec<PersonView>,
@@ -120,7 +120,7 @@ fn page(ctx: &Ctx, query: &Query, error: Option<String>) -> Outcome<Response> {
         seconds: nearby
             .until_ms
             .map_or(0, |until| until.since(ctx.now).div_ceil(1_000)),
-        has_network: nearby.has_network,
+        reachable: nearby.has_network || nearby.has_radio,
         crowded: nearby.crowded,
         connecting: nearby.connecting,
         people,

@@ -75,6 +75,7 @@ pub(crate) const fn link_words(kind: LinkKind) -> &'static str {
         LinkKind::Lan => "the local network",
         LinkKind::Internet => "the internet",
         LinkKind::Relay => "a relay",
+        LinkKind::Bluetooth => "Bluetooth",
     }
 }
 

@@ -350,5 +350,9 @@ async fn meeting_nearby_is_opened_and_closed_by_plain_forms() {
     bench.node.set_lan(false).await.unwrap();
     let refused = browser.submit("/nearby", &[]).await;
     assert_eq!(refused.status, 422);
-    assert!(refused.body.contains("switched off"), "{}", refused.body);
+    assert!(
+        refused.body.contains("switch one of them on"),
+        "{}",
+        refused.body
+    );
 }

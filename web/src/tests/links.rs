@@ -7,7 +7,10 @@ use std::{
 };
 
 use axum::http::Method;
-use engine::{LinkConfig, StorageConfig};
+use engine::{
+    LinkConfig, Radios, StorageConfig,
+    room::{Air, Room},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -27,6 +30,7 @@ async fn bench(power: &Path) -> Bench {
     let links = LinkConfig {
         bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
         power_supply: power.to_owned(),
+        radios: Radios::none(),
         ..LinkConfig::default()
     };
     let bench = Bench::with(links, StorageConfig::default()).await;
@@ -160,4 +164,89 @@ async fn a_contacts_page_tells_of_this_meeting_and_those_before() {
     assert!(page.contains("Forgotten.") && page.contains("No meeting has ended yet"));
     assert!(meetings().is_empty());
     browser.change("/meetings/forget", &[]).await;
+}
+
+/// A node with an adapter in a simulated room.
+async fn with_radio(room: &Room) -> Bench {
+    let room = room.clone();
+    let links = LinkConfig {
+        bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        radios: Radios::of(move |_| room.radio(1)),
+        ..LinkConfig::default()
+    };
+    let bench = Bench::with(links, StorageConfig::default()).await;
+    bench.node.set_up("Ana").await.unwrap();
+    bench
+}
+
+#[tokio::test]
+async fn bluetooth_is_switched_and_says_how_its_adapter_is() {
+    let room = Room::new(Air::default());
+    let bench = with_radio(&room).await;
+    let browser = bench.browser().await;
+    let ready = || {
+        bench.node.links().unwrap().iter().any(|link| {
+            let adapter = link.bluetooth.as_ref().map(|now| now.adapter);
+            adapter == Some(engine::view::AdapterState::Ready)
+        })
+    };
+    until(&bench.node, "the adapter", ready).await;
+    let page = browser.page("/links").await;
+    assert!(
+        page.contains("Adapter <code>sim1</code> · 0 of 7 connections"),
+        "{page}"
+    );
+    assert!(!page.contains("never changes"));
+    let now = link(&bench, "bluetooth").await;
+    assert_eq!(
+        (&now["on"], &now["bluetooth"]["adapter"]),
+        (&json!(true), &json!("ready"))
+    );
+    assert_eq!(now["bluetooth"]["connected_max"], 7);
+
+    let form = [("bluetooth", "off"), ("when", "by_hand")];
+    browser.change("/links/bluetooth", &form).await;
+    let now = link(&bench, "bluetooth").await;
+    assert_eq!(
+        (&now["on"], &now["when"]),
+        (&json!(false), &json!("by_hand"))
+    );
+    assert_eq!(now["bluetooth"]["adapter"], "off");
+    let form = [("bluetooth", "on"), ("adapter", "sim1")];
+    browser.change("/links/bluetooth", &form).await;
+    let now = link(&bench, "bluetooth").await;
+    assert_eq!(
+        (&now["on"], &now["bluetooth"]["chosen"]),
+        (&json!(true), &json!("sim1"))
+    );
+    for form in [
+        ("bluetooth", "maybe"),
+        ("adapter", "hci 0"),
+        ("when", "never"),
+    ] {
+        let answer = browser.submit("/links/bluetooth", &[form]).await;
+        assert_eq!(answer.status, 422, "{form:?}");
+    }
+    let patch = json!({ "bluetooth": true, "bluetooth_when": "always", "bluetooth_adapter": "" });
+    let answer = bench.call(Method::PATCH, "/links", Some(patch)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let now = link(&bench, "bluetooth").await;
+    assert_eq!(
+        (&now["when"], &now["bluetooth"]["chosen"]),
+        (&json!("always"), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn a_program_built_without_bluetooth_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path()).await;
+    let now = link(&bench, "bluetooth").await;
+    assert_eq!(now["bluetooth"]["adapter"], "not_built");
+    assert_eq!(now["on"], false);
+    let page = bench.browser().await.page("/links").await;
+    assert!(page.contains("built without Bluetooth"), "{page}");
+    let patch = json!({ "bluetooth": true });
+    let answer = bench.call(Method::PATCH, "/links", Some(patch)).await;
+    assert_eq!(answer.problem(), "conflict");
 }

@@ -16,7 +16,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
-use engine::{Config, LinkConfig, Node, StorageConfig};
+use engine::{Config, LinkConfig, Node, Radios, StorageConfig};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -80,6 +80,7 @@ impl Bench {
     async fn on(storage: StorageConfig) -> Self {
         let links = LinkConfig {
             bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            radios: Radios::none(),
             ..LinkConfig::default()
         };
         Self::with(links, storage).await

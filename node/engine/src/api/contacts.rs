@@ -386,7 +386,7 @@ impl Node {
             })
             .await?;
         self.0.tell_audience();
-        self.0.lan.contacts_changed();
+        self.0.contacts_changed();
         self.0.events.emit(EventKind::Contact, about_contact(id));
         Ok(())
     }

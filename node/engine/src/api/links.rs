@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What a link says that waits for the charger.
-const WAITS: &str = "waits until this machine charges";
+pub(super) const WAITS: &str = "waits until this machine charges";
 
 impl Node {
     /// The links and their state.
@@ -62,6 +62,7 @@ impl Node {
                 contacts: self.reached(kind),
                 fixed_by_file: fixed.internet_fixed,
                 when_fixed_by_file: fixed.internet_when.is_some(),
+                bluetooth: None,
             })
         };
         Ok(vec![
@@ -75,6 +76,7 @@ impl Node {
                 contacts: self.reached(LinkKind::Loopback),
                 fixed_by_file: true,
                 when_fixed_by_file: true,
+                bluetooth: None,
             },
             LinkStatus {
                 kind: LinkKind::Lan,
@@ -86,7 +88,9 @@ impl Node {
                 contacts: self.reached(LinkKind::Lan),
                 fixed_by_file: fixed.lan.is_some(),
                 when_fixed_by_file: fixed.lan_when.is_some(),
+                bluetooth: None,
             },
+            self.bluetooth_link(&snapshot)?,
             internet_row(
                 LinkKind::Internet,
                 internet != Internet::Off,
@@ -103,7 +107,7 @@ impl Node {
     }
 
     /// Contacts that are reached over a link now.
-    fn reached(&self, kind: LinkKind) -> u64 {
+    pub(super) fn reached(&self, kind: LinkKind) -> u64 {
         let meetings = self.0.meetings();
         let contacts: BTreeSet<_> = meetings
             .values()
@@ -188,7 +192,7 @@ impl Node {
         self.reopen_links().await
     }
 
-    /// Says when a link is used, for [`LinkKind::Lan`] or for both that go over the internet.
+    /// Says when a link is used: local networks, Bluetooth, or both that go over the internet.
     ///
     /// # Errors
     /// [`Error::Conflict`] where the settings file fixes it or there is nothing to choose,
@@ -202,6 +206,7 @@ impl Node {
                 });
             }
             LinkKind::Lan => (Switch::Lan, fixed.lan_when, "lan_when"),
+            LinkKind::Bluetooth => (Switch::Bluetooth, fixed.bluetooth_when, "bluetooth_when"),
             LinkKind::Internet | LinkKind::Relay => {
                 (Switch::Internet, fixed.internet_when, "internet_when")
             }
@@ -222,6 +227,7 @@ impl Node {
             .store
             .write(move |txn| records::set_link_use(txn, switch, when))
             .await?;
+        self.0.bluetooth.changed();
         if self.0.opened_for() == Some(self.0.in_use(&self.0.store.read()?)?) {
             // What may be called may have changed all the same.
             self.0.wake_all();

@@ -1,6 +1,7 @@
 //! The public API of a node, by subject. Calls that change something return when the change is
 //! durable. Reading calls are quick (they read what the page shows) and may be made from async code.
 
+mod bluetooth;
 pub(crate) mod contacts;
 mod introductions;
 mod links;

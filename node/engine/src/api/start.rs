@@ -63,6 +63,7 @@ impl Node {
         inner.open_links(&seed).await?;
         inner.tasks.spawn(crate::disk::attend(inner.clone()));
         inner.tasks.spawn(crate::lan::attend(inner.clone()));
+        inner.tasks.spawn(crate::bluetooth::attend(inner.clone()));
         inner
             .tasks
             .spawn(crate::introductions::attend(inner.clone()));

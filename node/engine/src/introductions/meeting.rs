@@ -157,7 +157,7 @@ async fn forget_strangers(inner: &Inner, own: IdentityId, now: Millis) -> Result
             Ok(())
         })
         .await?;
-    inner.lan.contacts_changed();
+    inner.contacts_changed();
     Ok(())
 }
 

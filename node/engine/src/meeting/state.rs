@@ -7,6 +7,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use links::{CloseCode, CloseReason, Connection, Path, PathKind};
@@ -115,6 +116,7 @@ const fn link_of(kind: PathKind) -> LinkKind {
         PathKind::Lan => LinkKind::Lan,
         PathKind::Internet => LinkKind::Internet,
         PathKind::Relay => LinkKind::Relay,
+        PathKind::Bluetooth => LinkKind::Bluetooth,
     }
 }
 
@@ -176,6 +178,11 @@ impl Meeting {
         self.route().path.map(|path| link_of(path.kind))
     }
 
+    /// For how long it has been over the link in use.
+    pub(crate) fn on_link_for(&self) -> Duration {
+        self.route().since.elapsed()
+    }
+
     /// The address where the device was seen last.
     pub(crate) fn addr(&self) -> Option<SocketAddr> {
         self.route().path.and_then(|path| path.remote)
@@ -232,6 +239,7 @@ pub(super) fn how(end: &End, reason: Option<&CloseReason>) -> MetEnd {
     match (end, reason) {
         (End::Misbehaved(_), _) => MetEnd::Misbehaved,
         (End::Store(_), _) => MetEnd::Disk,
+        (End::Lost, _) => MetEnd::Lost,
         (End::Replaced, _) | (_, Some(CloseReason::Remote(CloseCode::Superseded))) => {
             MetEnd::Replaced
         }

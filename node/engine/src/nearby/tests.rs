@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Config, Internet, LinkConfig, Node, StorageConfig,
+    Config, Internet, LinkConfig, Node, Radios, StorageConfig,
     view::{ContactState as State, NearbyPerson, NearbyStage, NewInvite, PageQuery, Trust},
 };
 
@@ -24,6 +24,7 @@ async fn bench(name: &str) -> Bench {
             internet: Internet::Off,
             internet_fixed: true,
             bind: vec!["127.0.0.1:0".parse().unwrap()],
+            radios: Radios::none(),
             ..LinkConfig::default()
         },
         storage: StorageConfig::default(),

@@ -27,6 +27,75 @@ pub struct LinkStatus {
     pub fixed_by_file: bool,
     /// When it is used is in the settings file.
     pub when_fixed_by_file: bool,
+    /// Of Bluetooth: the adapter and what goes over it.
+    pub bluetooth: Option<Bluetooth>,
+}
+
+/// The Bluetooth adapter and what goes over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bluetooth {
+    /// How the adapter is.
+    pub adapter: AdapterState,
+    /// What the system calls the one in use, such as `hci0`.
+    pub name: Option<String>,
+    /// The others that could be chosen.
+    pub others: Vec<String>,
+    /// The one that was chosen, where one was.
+    pub chosen: Option<String>,
+    /// The settings file chose it.
+    pub chosen_by_file: bool,
+    /// Its address on the air never changes, so that who listens knows this machine again.
+    pub traceable: bool,
+    /// Devices that are connected, at most `connected_max`.
+    pub connected: u64,
+    /// The most that can be.
+    pub connected_max: u64,
+    /// Contacts' devices that were heard in the last minute or so.
+    pub near: u64,
+    /// What others sent that was refused, since the start.
+    pub refused: BluetoothRefused,
+}
+
+/// How a Bluetooth adapter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdapterState {
+    /// This build has no Bluetooth.
+    NotBuilt,
+    /// It isn't used: switched off, waiting for the charger, or the node isn't set up.
+    Off,
+    /// Nothing is known yet.
+    Starting,
+    /// In use.
+    Ready,
+    /// There is none, or not the one that was chosen.
+    NoAdapter,
+    /// The machine runs no Bluetooth service.
+    NoService,
+    /// The system doesn't let this program use it.
+    Refused,
+    /// Blocked by a switch or by `rfkill`.
+    Blocked,
+    /// Powered off.
+    PoweredOff,
+    /// Something that is needed doesn't work.
+    Unusable,
+}
+
+/// What was refused over Bluetooth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BluetoothRefused {
+    /// Announcements that were no contact's: other people's nodes, mostly.
+    pub announcements: u64,
+    /// Channels that came too fast or too many.
+    pub busy: u64,
+    /// Channels on which nothing was said in time.
+    pub silent: u64,
+    /// Channels of people who are no contacts.
+    pub strangers: u64,
+    /// Channels with frames that don't belong there.
+    pub garbled: u64,
+    /// Channels whose other side took nothing any more.
+    pub stuck: u64,
 }
 
 /// A kind of link.
@@ -40,6 +109,8 @@ pub enum LinkKind {
     Internet,
     /// Over a relay on the internet.
     Relay,
+    /// Bluetooth, with no network between.
+    Bluetooth,
 }
 
 /// When a link that is switched on is used.

@@ -5,6 +5,7 @@ use std::{
     io::ErrorKind,
     net::{SocketAddr, UdpSocket},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,10 +22,10 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use super::Error;
+use super::{Error, preference::Preference};
 use crate::{
-    Config, EndpointSecret, Internet, Protocol, crypto, gate::Gate, room::SEND_WINDOW_BYTES,
-    streams,
+    Config, EndpointSecret, Internet, Protocol, admission::Door, crypto, gate::Gate,
+    room::SEND_WINDOW_BYTES, streams,
 };
 
 /// Silence between keep-alives.
@@ -50,7 +51,8 @@ pub(super) async fn open(
     gate: Gate,
 ) -> Result<Endpoint, Error> {
     let addrs = usable(&config.bind)?;
-    let builder = Endpoint::builder(Empty)
+    let (door, live) = (gate.door, gate.live.clone());
+    let mut builder = Endpoint::builder(Empty)
         .secret_key(secret.key())
         .alpns(Protocol::ALL.iter().map(|p| p.alpn().to_vec()).collect())
         .crypto_provider(crypto::provider())
@@ -60,7 +62,16 @@ pub(super) async fn open(
         .net_report_config(net_report(config))
         .portmapper_config(PortmapperConfig::Disabled)
         .hooks(gate)
+        .path_selector(Arc::new(Preference::new(config.reach)))
         .clear_ip_transports();
+    // Also where there is no adapter yet. A many-use invite is dialled by addresses alone.
+    if let Some(bluetooth) = config
+        .bluetooth
+        .as_ref()
+        .filter(|_| door != Door::Temporary)
+    {
+        builder = builder.add_custom_transport(bluetooth.transport(door, &live));
+    }
     let endpoint = with_addrs(builder, &addrs)?
         .bind()
         .await

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DIAL_WAIT, DialError};
 use crate::{
-    Admission, Internet, Protocol, Reach, Side, Verdict, address, admission::Door, gate, live::Live,
+    Admission, Bluetooth, Internet, Protocol, Reach, Side, Verdict, address, admission::Door, gate,
+    live::Live,
 };
 
 /// How long a dial goes unanswered before older connections with the same remote that heard
@@ -27,6 +28,8 @@ pub(super) struct Origin {
     pub(super) reach: Reach,
     /// Relays of the person's own choice.
     pub(super) relays: Arc<[String]>,
+    /// Channels that may lead there.
+    pub(super) bluetooth: Option<Bluetooth>,
     pub(super) door: Door,
     pub(super) stop: CancellationToken,
 }
@@ -74,6 +77,9 @@ impl Origin {
             let relays = theirs.into_iter().chain(ours);
             targets.extend(relays.map(TransportAddr::Relay));
         }
+        let bluetooth = self.bluetooth.as_ref();
+        let channel = bluetooth.and_then(|bluetooth| bluetooth.way(to, self.door));
+        targets.extend(channel.map(TransportAddr::Custom));
         if targets.is_empty() {
             return Err(DialError::NoAddress {
                 given: addrs.len() + usize::from(relay.is_some()),

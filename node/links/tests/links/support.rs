@@ -51,6 +51,7 @@ pub(crate) fn config(seed: u8) -> Config {
         reach: Internet::Off.into(),
         relays: Vec::new(),
         relay_ca: Vec::new(),
+        bluetooth: None,
     }
 }
 

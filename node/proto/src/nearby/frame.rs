@@ -1,6 +1,7 @@
 //! What two people nearby send each other, as bytes. A frame that is read is written back the same.
 
 use crate::{
+    beacon::BeaconKey,
     keys::Signature,
     limits::NAME_CHARS_MAX,
     wire::{Reader, WireError, put_prefixed},
@@ -49,8 +50,8 @@ pub enum Frame {
     },
     /// 21: shows to somebody who has the same that a pair's secret is known already.
     Known([u8; 32]),
-    /// 22: the contact is on the sender's disk.
-    Kept,
+    /// 22: the contact is on the sender's disk, and the key of the sender's announcements is this.
+    Kept(BeaconKey),
     /// 23: the person said no.
     Decline,
 }
@@ -81,7 +82,7 @@ impl Frame {
             Self::Accept => vec![19],
             Self::Card { blind, proof, card } => [&[20], &blind[..], &proof.0, card].concat(),
             Self::Known(tag) => [&[21], &tag[..]].concat(),
-            Self::Kept => vec![22],
+            Self::Kept(beacon) => [&[22], &beacon.0[..]].concat(),
             Self::Decline => vec![23],
         }
     }
@@ -113,7 +114,7 @@ impl Frame {
                 card: reader.rest().to_vec(),
             },
             21 => Self::Known(reader.array()?),
-            22 => Self::Kept,
+            22 => Self::Kept(BeaconKey(reader.array()?)),
             23 => Self::Decline,
             _ => return Err(WireError::Value("message type")),
         };

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     admission::{Certificate, Role},
+    beacon::BeaconKey,
     keys::IdentityKey,
 };
 
@@ -95,10 +96,13 @@ impl Side {
                 }
                 Step::Met(met) => {
                     self.met = Some(*met);
-                    let more = self.session.kept();
+                    let more = self.session.kept(BeaconKey([7; 32]));
                     self.take(more);
                 }
-                Step::TheyKept => self.they_kept = true,
+                Step::TheyKept(beacon) => {
+                    assert_eq!(beacon, BeaconKey([7; 32]));
+                    self.they_kept = true;
+                }
                 Step::Declined => self.declined = true,
             }
         }
@@ -445,7 +449,7 @@ fn frames_have_one_form() {
             card: vec![8; 9],
         },
         Frame::Known([9; 32]),
-        Frame::Kept,
+        Frame::Kept(BeaconKey([9; 32])),
         Frame::Decline,
     ];
     for (at, frame) in frames.into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! The test vectors of `docs/vectors.txt`: what this program makes from the inputs named there, and
 //! what it reads back from the file, are both compared with the file's bytes.
 
+mod bluetooth;
 mod letter;
 mod meet;
 mod nearby;
@@ -94,6 +95,7 @@ fn all() -> Lines {
     session::add(&mut lines);
     meet::add(&mut lines);
     nearby::add(&mut lines);
+    bluetooth::add(&mut lines);
     letter::add(&mut lines);
     lines
 }

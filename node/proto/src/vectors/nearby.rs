@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Lines, person};
 use crate::{
+    beacon::BeaconKey,
     card::{Card, PairSecret},
     ids::EndpointId,
     keys::EndpointKey,
@@ -46,9 +47,9 @@ impl Try {
                 Step::Recall(_) => (by_dialer, own.recall(None, FILLER)),
                 Step::Met(met) => {
                     self.secrets.push(met.secret.clone());
-                    (by_dialer, own.kept())
+                    (by_dialer, own.kept(BeaconKey([0x5b; 32])))
                 }
-                Step::TheyAccept | Step::TheyKept => continue,
+                Step::TheyAccept | Step::TheyKept(_) => continue,
                 Step::Declined => panic!("nobody declines"),
             };
             queue.extend(more.into_iter().map(|step| (from, step)));

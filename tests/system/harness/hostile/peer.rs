@@ -73,6 +73,7 @@ async fn endpoint(secret: [u8; 32], to: &Address) -> Links {
         reach: Internet::Off.into(),
         relays: Vec::new(),
         relay_ca: Vec::new(),
+        bluetooth: None,
     };
     let admission = Admission::new();
     admission.permit(to.id);

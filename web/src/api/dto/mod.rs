@@ -1,6 +1,7 @@
 //! The API's objects, as JSON and in its description. Names here are the wire's names: changing
 //! one breaks somebody's tool.
 
+mod bluetooth;
 mod dashboard;
 mod introductions;
 mod meetings;
@@ -15,7 +16,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::{
-    dashboard::*, introductions::*, meetings::*, nearby::*, node::*, people::*, posts::*, spaces::*,
+    bluetooth::*, dashboard::*, introductions::*, meetings::*, nearby::*, node::*, people::*,
+    posts::*, spaces::*,
 };
 
 /// A list, a page at a time.

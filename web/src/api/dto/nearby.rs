@@ -11,8 +11,10 @@ pub(crate) struct Nearby {
     pub(crate) open: bool,
     /// Until when, while it is.
     pub(crate) until_ms: Option<u64>,
-    /// This node has an address on a local network, without which nobody can see it.
+    /// This node has an address on a local network.
     pub(crate) has_network: bool,
+    /// This node has a Bluetooth adapter in use. Without either nobody can see it.
+    pub(crate) has_radio: bool,
     /// More tried to connect than there is room for: close it and open it again.
     pub(crate) crowded: bool,
     /// Devices whose words aren't there yet.
@@ -27,6 +29,7 @@ impl From<view::Nearby> for Nearby {
             open: nearby.until_ms.is_some(),
             until_ms: nearby.until_ms.map(|time| time.0),
             has_network: nearby.has_network,
+            has_radio: nearby.has_radio,
             crowded: nearby.crowded,
             connecting: nearby.connecting,
             people: nearby.people.into_iter().map(Into::into).collect(),

@@ -4,7 +4,7 @@ use engine::{Event, view};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Behind, Contact, LinkUse, Meeting, Person};
+use super::{Behind, Bluetooth, Contact, LinkUse, Meeting, Person};
 
 /// A kind of link.
 #[derive(Serialize, ToSchema)]
@@ -18,6 +18,8 @@ pub(crate) enum LinkKind {
     Internet,
     /// Over a relay on the internet.
     Relay,
+    /// Bluetooth, with no network between.
+    Bluetooth,
 }
 
 impl From<view::LinkKind> for LinkKind {
@@ -27,6 +29,7 @@ impl From<view::LinkKind> for LinkKind {
             view::LinkKind::Lan => Self::Lan,
             view::LinkKind::Internet => Self::Internet,
             view::LinkKind::Relay => Self::Relay,
+            view::LinkKind::Bluetooth => Self::Bluetooth,
         }
     }
 }
@@ -52,6 +55,8 @@ pub(crate) struct Link {
     pub(crate) fixed_by_file: bool,
     /// The settings file fixes when it is used.
     pub(crate) when_fixed_by_file: bool,
+    /// The adapter and what goes over it; null but for Bluetooth.
+    pub(crate) bluetooth: Option<Bluetooth>,
 }
 
 impl From<view::LinkStatus> for Link {
@@ -66,6 +71,7 @@ impl From<view::LinkStatus> for Link {
             contacts: link.contacts,
             fixed_by_file: link.fixed_by_file,
             when_fixed_by_file: link.when_fixed_by_file,
+            bluetooth: link.bluetooth.map(Bluetooth::from),
         }
     }
 }
