@@ -102,6 +102,8 @@ impl Node {
         };
         let tasks = tokio::time::timeout(TASKS_WAIT, self.0.tasks.wait());
         let _ = tokio::join!(invites::close_all(&self.0), links, tasks);
+        // After the last packets went over them.
+        self.0.bluetooth.hub().detach();
         let store = self.0.store.clone();
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
     }

@@ -101,7 +101,69 @@ async fn befriended(room: &Room) -> (Bench, Bench) {
     ana.open_nearby(None).await.unwrap();
     ben.open_nearby(None).await.unwrap();
     tokio::join!(accept(&ana), accept(&ben));
+    tokio::join!(online(&ana), online(&ben));
+    ana.close_nearby().unwrap();
+    ben.close_nearby().unwrap();
     (ana, ben)
+}
+
+async fn offline(node: &Node) {
+    until(node, "nobody to be connected", |node| {
+        node.online().unwrap().is_empty().then_some(())
+    })
+    .await;
+}
+
+/// Waits until a contact is met over a link, and says how long that took.
+async fn over(node: &Node, link: LinkKind) -> Duration {
+    let began = Instant::now();
+    until(node, &format!("a meeting over {link:?}"), |node| {
+        let online = node.online().unwrap();
+        let mut links = online.iter().filter_map(|contact| contact.connected);
+        links.any(|now| now.link == link).then_some(())
+    })
+    .await;
+    began.elapsed()
+}
+
+/// Carries datagrams between the two kinds of loopback until it is dropped: the one network that the
+/// nodes have in common, which can be cut.
+struct Cable {
+    addr: std::net::SocketAddr,
+    _carrying: tokio::task::JoinSet<()>,
+}
+
+impl Cable {
+    /// To a node that is bound to IPv4's loopback, for one that is bound to IPv6's.
+    async fn new(to: std::net::SocketAddr) -> Self {
+        let six = Arc::new(tokio::net::UdpSocket::bind("[::1]:0").await.unwrap());
+        let four = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        four.connect(to).await.unwrap();
+        let addr = six.local_addr().unwrap();
+        let caller = Arc::new(Mutex::new(None));
+        let mut carrying = tokio::task::JoinSet::new();
+        let (into, out, known) = (six.clone(), four.clone(), caller.clone());
+        carrying.spawn(async move {
+            let mut bytes = [0; 2_048];
+            while let Ok((read, from)) = into.recv_from(&mut bytes).await {
+                *known.lock().unwrap() = Some(from);
+                let _ = out.send(&bytes[..read]).await;
+            }
+        });
+        carrying.spawn(async move {
+            let mut bytes = [0; 2_048];
+            while let Ok(read) = four.recv(&mut bytes).await {
+                let to = *caller.lock().unwrap();
+                if let Some(to) = to {
+                    let _ = six.send_to(&bytes[..read], to).await;
+                }
+            }
+        });
+        Self {
+            addr,
+            _carrying: carrying,
+        }
+    }
 }
 
 fn link(node: &Node) -> LinkStatus {
@@ -136,4 +198,164 @@ async fn two_who_meet_over_bluetooth_become_contacts_and_share_a_forum() {
     assert_eq!(link(&ben).bluetooth.unwrap().adapter, AdapterState::Ready);
     ana.shutdown().await;
     ben.shutdown().await;
+}
+
+#[tokio::test]
+async fn who_goes_out_of_range_is_met_again_when_they_come_back() {
+    let room = Room::new(Air::default());
+    let (ana, ben) = befriended(&room).await;
+    room.part(1, 2, true);
+    tokio::join!(offline(&ana), offline(&ben));
+    let last = until(&ana, "the meeting to be noted", |ana| {
+        let met = ana.meetings(None, &PageQuery::default()).unwrap();
+        met.items.into_iter().next()
+    })
+    .await;
+    assert_eq!(last.links, [LinkKind::Bluetooth]);
+    assert_eq!(last.end, crate::view::MeetingEnd::Lost);
+    ben.send_message(contact_of(&ben), "Are you still there?", None)
+        .await
+        .unwrap();
+    room.part(1, 2, false);
+    over(&ana, LinkKind::Bluetooth).await;
+    until(&ana, "the message", |ana| {
+        let page = PageQuery::default();
+        let messages = ana.conversation(contact_of(ana), &page, false).ok()?;
+        (!messages.posts.items.is_empty()).then_some(())
+    })
+    .await;
+}
+
+fn contact_of(node: &Node) -> IdentityId {
+    let contacts = node.contacts(&PageQuery::default()).unwrap();
+    contacts.items.first().unwrap().id
+}
+
+#[tokio::test]
+async fn who_is_removed_is_cut_and_refused_from_then_on() {
+    let room = Room::new(Air::default());
+    let (ana, ben) = befriended(&room).await;
+    ana.remove_contact(contact_of(&ana)).await.unwrap();
+    let cut = Instant::now();
+    offline(&ben).await;
+    assert!(
+        cut.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        cut.elapsed()
+    );
+    assert_eq!(ana.0.bluetooth.hub().connected().borrow().to_owned(), 0);
+    // Ben knows where Ana was a moment ago, and is no contact there.
+    until(&ana, "a refusal", |ana| {
+        (ana.0.bluetooth.hub().counts().strangers > 0).then_some(())
+    })
+    .await;
+    assert!(ana.online().unwrap().is_empty());
+}
+
+/// IP goes first, also where the other one is in radio range; when it dies the radio takes over.
+#[tokio::test]
+async fn bluetooth_is_used_where_ip_ends_and_only_there() {
+    let room = Room::new(Air::default());
+    let (ana, ben) = befriended(&room).await;
+    room.part(1, 2, true);
+    tokio::join!(offline(&ana), offline(&ben));
+    let bound = ben.0.links().unwrap().bound();
+    let cable = Cable::new(bound[0]).await;
+    let there = format!("{}", cable.addr);
+    ana.find_contact_at(contact_of(&ana), &there).await.unwrap();
+    over(&ana, LinkKind::Loopback).await;
+    let opened = room.connected_by(1) + room.connected_by(2);
+    room.part(1, 2, false);
+    until(&ana, "Ben to be in range", |ana| {
+        (ana.0.bluetooth.near() == 1).then_some(())
+    })
+    .await;
+    until(&ben, "Ana to be in range", |ben| {
+        (ben.0.bluetooth.near() == 1).then_some(())
+    })
+    .await;
+    // Longer than either side would wait to open a channel.
+    tokio::time::sleep(YIELD + Duration::from_secs(1)).await;
+    assert_eq!(room.connected_by(1) + room.connected_by(2), opened);
+    over(&ben, LinkKind::Loopback).await;
+
+    drop(cable);
+    let took = over(&ana, LinkKind::Bluetooth).await;
+    assert!(took < SILENT + Duration::from_secs(5), "{took:?}");
+    until(&ana, "the meeting to be noted", |ana| {
+        let met = ana.meetings(None, &PageQuery::default()).unwrap();
+        let last = met.items.into_iter().next()?;
+        (last.links == [LinkKind::Loopback]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn strange_announcements_and_forged_tags_cost_little_and_lead_nowhere() {
+    let room = Room::new(Air::default());
+    let (ana, ben) = befriended(&room).await;
+    until(&ana, "Ben to be in range", |ana| {
+        (ana.0.bluetooth.near() == 1).then_some(())
+    })
+    .await;
+    let before = room.connected_by(1);
+    let mut watch = Watch::new(ana.0.clone());
+    let port = Port::new(0x81).unwrap();
+    for n in 0..1_000_u32 {
+        let key = BeaconKey([7; 32]);
+        let tagged = Tagged::new(&key, port, n.to_be_bytes());
+        let from = links::bluetooth::sim::address(99);
+        let bytes = Announcement::Device(tagged).encode();
+        watch.consider(Heard { from, bytes });
+        // Bytes that nobody made.
+        let [a, b, c, d] = n.to_be_bytes();
+        let bytes = [0x80 | d, a, b, c, d, d, c, b, a, 9];
+        watch.consider(Heard { from, bytes });
+        // Somebody who wants to meet, while nobody here does.
+        let bytes = [d & 0x7f, a, b, c, d, d, c, b, a, 9];
+        watch.consider(Heard { from, bytes });
+    }
+    let seen = ana.0.bluetooth.lock().seen.len();
+    assert_eq!(seen, 1, "Ben, and nobody else");
+    let strangers = ana.0.bluetooth.strangers();
+    assert!((1..=200).contains(&strangers), "{strangers} were examined");
+    assert_eq!(room.connected_by(1), before);
+    // The meeting didn't notice.
+    assert_eq!(
+        online(&ben).await.connected.unwrap().link,
+        LinkKind::Bluetooth
+    );
+}
+
+/// A replayed announcement leads to somebody who can't prove who they are: they learn nothing, and
+/// are called with growing pauses.
+#[tokio::test]
+async fn a_replayed_announcement_leads_to_a_channel_and_no_further() {
+    let room = Room::new(Air::default());
+    let (ana, ben) = befriended(&room).await;
+    let replayed = until(&ben, "an announcement", |_| {
+        let bytes = room.announced_by(2)?;
+        matches!(Announcement::decode(&bytes), Announcement::Device(_)).then_some(bytes)
+    })
+    .await;
+    ben.shutdown().await;
+    offline(&ana).await;
+    let mallory = room.radio(66);
+    let mut arrivals = mallory.arrivals().unwrap();
+    mallory.announce(Some(replayed));
+    let channel = timeout(DEADLINE, arrivals.recv()).await.unwrap().unwrap();
+    let (_, challenge) = proto::bluetooth::Acceptor::new([1; 16]);
+    let sent = std::future::poll_fn(|cx| channel.poll_send(cx, &challenge));
+    sent.await.unwrap();
+    let mut frame = vec![0; 2_048];
+    let read = std::future::poll_fn(|cx| channel.poll_recv(cx, &mut frame));
+    assert_eq!(read.await.unwrap(), 33, "a proof that only Ben could read");
+    let sent = std::future::poll_fn(|cx| channel.poll_send(cx, &[4; 17]));
+    sent.await.unwrap();
+    let read = std::future::poll_fn(|cx| channel.poll_recv(cx, &mut frame));
+    assert_eq!(read.await.unwrap(), 0, "closed, and nothing of QUIC");
+    until(&ana, "it to be counted", |ana| {
+        (ana.0.bluetooth.hub().counts().strangers > 0).then_some(())
+    })
+    .await;
 }

@@ -179,6 +179,24 @@ async fn a_path_over_ip_goes_before_the_channel() {
     assert_eq!(conn.close_reason(), None);
 }
 
+/// Both tell their addresses over the channel, and go over to them by themselves.
+#[tokio::test]
+async fn a_connection_over_a_channel_finds_its_way_to_ip() {
+    let (_room, ana, mut ben) = two(Air::default()).await;
+    ana.open(&ben).await.unwrap();
+    let conn = ana.dial(&ben).await;
+    let _theirs = ben.arrived().await;
+    let over_ip = async {
+        while conn
+            .path()
+            .is_none_or(|path| path.kind != PathKind::Loopback)
+        {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(SOON, over_ip).await.unwrap();
+}
+
 /// A hub without an endpoint, and a stranger in the room: on time that is not the wall's.
 struct Alone {
     room: Room,
