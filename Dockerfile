@@ -7,6 +7,10 @@
 # `waymeet dashboard --lan on` say so. Inside a network of the container's own nobody could reach it. With
 # `--network host` it is at http://127.0.0.1:7340 of the machine that runs the container, and contacts
 # on the local network can reach the node. `open` prints a link that signs a browser in, once.
+#
+# Bluetooth needs the host's network too, because the kernel has Bluetooth sockets nowhere else, and the
+# way to the host's bluetoothd: -v /run/dbus/system_bus_socket:/run/dbus/system_bus_socket. Where AppArmor
+# guards the bus (Ubuntu) it also takes --security-opt apparmor=unconfined, or a profile of one's own.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src

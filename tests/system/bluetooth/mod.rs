@@ -5,6 +5,9 @@
 //! where that wasn't done, or QEMU is missing, the tests are skipped. What takes how long here says
 //! nothing of a radio.
 
+mod life;
+mod meeting;
+mod node;
 mod radio;
 
 use std::{
