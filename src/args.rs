@@ -137,6 +137,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: Option<Messages>,
     },
+    /// Messages that friends carry, sealed: what is carried, and for whom
+    Letters(Letters),
     /// Search everything that this node holds
     Search {
         /// What to look for
@@ -456,6 +458,40 @@ pub(crate) enum Blog {
         #[arg(default_value = "")]
         note: String,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Letters {
+    /// Choose whose messages this node carries
+    #[arg(long, value_enum)]
+    pub(crate) carry: Option<Whose>,
+    /// Let an expired message be carried again, by its id
+    #[arg(long, conflicts_with = "carry")]
+    pub(crate) again: Option<String>,
+    /// Make the keys of opened messages unrecoverable now, and not in a moment
+    #[arg(long, conflicts_with_all = ["carry", "again"])]
+    pub(crate) forget_keys: bool,
+}
+
+/// Whose messages a node carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Whose {
+    /// All contacts'
+    Contacts,
+    /// Those of contacts verified face to face
+    Verified,
+    /// Nobody's
+    Nobody,
+}
+
+impl Whose {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Contacts => "contacts",
+            Self::Verified => "verified",
+            Self::Nobody => "nobody",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -147,7 +147,7 @@ fn room(quota: &Value) -> String {
 }
 
 /// Bytes in the unit in which a limit is set.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let whole = bytes / (1 << 20);
     match bytes {
         0..0x10_0000 => format!("{} KiB", bytes.div_ceil(1 << 10)),

@@ -8,6 +8,7 @@ mod doctor;
 mod forums;
 mod introductions;
 mod invites;
+mod letters;
 mod links;
 mod messages;
 mod nearby;
@@ -79,6 +80,7 @@ pub(crate) fn run(
         Command::Contacts { action } => contacts::run(&cx, action),
         Command::Forums { action } => forums::run(&cx, action),
         Command::Blog { action } => blog::run(&cx, action),
+        Command::Letters(letters) => letters::run(&cx, &letters),
         Command::Messages { action } => messages::run(&cx, action),
     }
 }

@@ -31,6 +31,7 @@ mod forums;
 mod house;
 mod introductions;
 mod invites;
+mod letters;
 mod malformed;
 mod meetings;
 mod net;

@@ -69,6 +69,17 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_atomically(path, bytes, 0o600)
 }
 
+/// Writes over what stands in a private file, so that where the disk does as it is told nothing of it is
+/// left. It must be short, and what is half written be recognised by its reader.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn write_over(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
 /// The token in a file, made where it is missing: 256 random bits as base32.
 ///
 /// # Errors

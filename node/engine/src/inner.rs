@@ -32,6 +32,7 @@ use crate::{
     files::Keys,
     introductions::Introductions,
     lan::Lan,
+    letters::Letters,
     meeting::{Agreed, Meeting},
     nearby::Nearby,
     records::{self, Contact, ContactState},
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) bluetooth: Bluetooth,
     pub(crate) nearby: Nearby,
     pub(crate) introductions: Introductions,
+    pub(crate) letters: Letters,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     keys: RwLock<Option<Keys>>,
@@ -110,7 +112,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inner {
-    pub(crate) fn new(config: Config, store: Store, events: Events, keys: Option<Keys>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        events: Events,
+        keys: Option<Keys>,
+        letters: Letters,
+    ) -> Self {
         Self {
             config,
             store,
@@ -121,6 +129,7 @@ impl Inner {
             bluetooth: Bluetooth::default(),
             nearby: Nearby::default(),
             introductions: Introductions::default(),
+            letters,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             keys: RwLock::new(keys),
@@ -277,6 +286,8 @@ impl Inner {
             if redial {
                 self.wake(meeting.contact);
             }
+            // Others may carry what was written for them.
+            self.tell_letters();
         }
     }
 

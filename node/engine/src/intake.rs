@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use proto::{
-    DeviceId, EndpointId, IdentityId, Millis, SpaceId,
+    DeviceId, EndpointId, EntryId, IdentityId, Millis, SpaceId,
     admission::Chain,
     body::{Body, kind},
     frame::{OfferFrame, Whereabouts},
@@ -21,7 +21,7 @@ use crate::{
     events::About,
     inner::{Inner, about_contact},
     introductions::{self, Heard},
-    own_feed,
+    letters, own_feed,
     records::{self, OfferState},
     spaces,
 };
@@ -174,7 +174,20 @@ pub(crate) struct Aftermath {
     /// Keys of beacons changed.
     pub(crate) beacons: bool,
     /// New entries about introductions.
-    introductions: Vec<Heard>,
+    pub(crate) introductions: Vec<Heard>,
+}
+
+impl Aftermath {
+    /// An entry came in a letter, and doesn't join what is held yet.
+    pub(crate) fn note_loose(&mut self, space: SpaceId, author: IdentityId, id: EntryId) {
+        let about = About {
+            subject: Some(id.to_string()),
+            space: Some(space),
+            topic: None,
+            contact: Some(author),
+        };
+        self.events.push((EventKind::Entry, about));
+    }
 }
 
 /// Events in order. Those of new entries become texts only after the commit: the writer has
@@ -234,6 +247,18 @@ impl Inner {
                 Ok((results, aftermath, followed))
             })
             .await?;
+        self.tell_aftermath(endpoint, aftermath, &results);
+        introductions::followed(self, &followed);
+        Ok(results)
+    }
+
+    /// Tells everybody what was stored.
+    pub(crate) fn tell_aftermath(
+        &self,
+        endpoint: EndpointId,
+        aftermath: Aftermath,
+        results: &[JobResult],
+    ) {
         self.events.emit_all(aftermath.events.events());
         if aftermath.audience {
             self.tell_audience();
@@ -241,11 +266,9 @@ impl Inner {
         if aftermath.beacons {
             self.contacts_changed();
         }
-        for result in &results {
+        for result in results {
             self.pass_on(endpoint, result);
         }
-        introductions::followed(self, &followed);
-        Ok(results)
     }
 
     /// Tells the other meetings what a batch changed: they pass it on.
@@ -298,18 +321,57 @@ impl From {
         jobs: Vec<Job>,
     ) -> Result<(Vec<JobResult>, Aftermath), Error> {
         let mut aftermath = Aftermath::default();
-        let results = jobs
-            .into_iter()
+        let mut results = self.take_into(txn, jobs, &mut aftermath)?;
+        if txn.has_loose()? {
+            results.extend(self.settle_letters(txn, &results, &mut aftermath)?);
+        }
+        Ok((results, aftermath))
+    }
+
+    /// The same, as part of something that tells more.
+    pub(crate) fn take_into(
+        &self,
+        txn: &mut Txn<'_>,
+        jobs: Vec<Job>,
+        aftermath: &mut Aftermath,
+    ) -> Result<Vec<JobResult>, Error> {
+        jobs.into_iter()
             .map(|job| {
                 // What many runs change of a topic is written once for all of them.
                 match job {
                     Job::Import { .. } => txn.hold_topics(),
                     _ => txn.settle()?,
                 }
-                self.take(txn, job, &mut aftermath)
+                self.take(txn, job, aftermath)
             })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok((results, aftermath))
+            .collect()
+    }
+
+    /// Entries that came in letters may join what a batch brought.
+    fn settle_letters(
+        &self,
+        txn: &mut Txn<'_>,
+        results: &[JobResult],
+        aftermath: &mut Aftermath,
+    ) -> Result<Vec<JobResult>, Error> {
+        txn.settle()?;
+        let feeds: BTreeSet<_> = results
+            .iter()
+            .filter_map(|result| match result {
+                JobResult::Feed {
+                    space,
+                    device,
+                    new: Some(_),
+                    ..
+                } => Some((*space, *device)),
+                _ => None,
+            })
+            .collect();
+        let mut settled = Vec::new();
+        for (space, device) in feeds {
+            settled.extend(letters::settle(txn, space, device, self, aftermath)?);
+        }
+        Ok(settled)
     }
 
     fn take(
@@ -401,6 +463,7 @@ impl From {
             }
             Job::PeerHolds { space, base } => {
                 self.peer_holds(txn, space, base, aftermath)?;
+                letters::arrived(txn, space, self.contact, base)?;
                 JobResult::Done
             }
         })

@@ -30,6 +30,7 @@ mod intake;
 mod introductions;
 mod invites;
 mod lan;
+mod letters;
 mod meeting;
 mod nearby;
 mod own_feed;

@@ -19,7 +19,7 @@ use links::{
     MeetingSender, MeetingStreams, PairEvent, PairTopic, PathChanges, RecvError, SendError,
 };
 use proto::{
-    DeviceId, IdentityId, SpaceId,
+    DeviceId, IdentityId, SpaceId, courier,
     frame::{Hint, LinkClass},
     limits::BATCH_ENTRIES_MAX,
     session::{Fatal, Fetch, Lane, Output, Progress, Session, SpaceStore, Start},
@@ -37,6 +37,7 @@ use crate::{
     files,
     inner::{Inner, about_contact},
     intake::{Job, JobResult},
+    letters::{Exchange, Word},
     turns::Way,
     view::LinkKind,
 };
@@ -102,6 +103,9 @@ struct Driver {
     link: Option<LinkKind>,
     /// When the pages were told last how far it is.
     told: Instant,
+    exporter: [u8; 32],
+    /// Letters, once the other side says that it knows of them.
+    letters: Option<Exchange>,
 }
 
 /// How a meeting ended.
@@ -229,6 +233,8 @@ impl Driver {
             paths,
             link,
             told: Instant::now(),
+            exporter,
+            letters: None,
         })
     }
 
@@ -262,6 +268,7 @@ impl Driver {
                     Err(error) => Err(End::Closed(error.to_string())),
                 },
                 event = next_gossip(&mut self.gossip), if goes => self.handle_gossip(event),
+                word = next_word(&mut self.letters), if self.outbox.is_empty() => self.handle_word(word),
                 // Ready for ever once the connection has ended, which only `recv` tells: while that
                 // isn't asked, this would keep the thread from whoever could change it.
                 () = self.sender.writable(), if !self.sender.is_closed() => Ok(()),
@@ -441,6 +448,9 @@ impl Driver {
             Stream::Control => Lane::Control,
             Stream::Space(channel) => Lane::Space(channel),
         };
+        if lane == Lane::Control && courier::is_courier(frame) {
+            return self.handle_letters(frame);
+        }
         let (began, before) = (Instant::now(), self.session.waiting_bytes());
         let snapshot = self.inner.store.read()?;
         self.session
@@ -450,7 +460,39 @@ impl Driver {
         if !self.meeting.confirmed.swap(true, Ordering::Relaxed) {
             self.inner.meeting_began(&self.meeting);
         }
+        if self.letters.is_none() && self.session.peer_features() & courier::FEATURE != 0 {
+            let meeting = &self.meeting;
+            let (contact, endpoint) = (meeting.contact, meeting.endpoint);
+            let connection = (&self.exporter, meeting.conn.dialed());
+            self.letters = Exchange::begin(&self.inner, contact, endpoint, connection);
+        }
         Ok(())
+    }
+
+    fn handle_letters(&mut self, frame: &[u8]) -> Result<(), End> {
+        let Some(letters) = &self.letters else {
+            return Err(End::Misbehaved("a letter before the hello".to_owned()));
+        };
+        let began = Instant::now();
+        if !letters.handle(frame) {
+            let how = "more about letters than was asked for";
+            return Err(End::Misbehaved(how.to_owned()));
+        }
+        self.charge(Way::In, frame.len(), began);
+        Ok(())
+    }
+
+    fn handle_word(&mut self, word: Option<Word>) -> Result<(), End> {
+        match word {
+            Some(Word::Frame(frame)) => {
+                self.outbox.push_back(frame.into());
+                self.send_control().map(drop)
+            }
+            Some(Word::Misbehaved(how)) => Err(End::Misbehaved(how.to_owned())),
+            Some(Word::Store(error)) => Err(End::Store(error)),
+            // The node stops.
+            None => Err(End::Cut),
+        }
     }
 
     fn handle_gossip(&mut self, event: Option<PairEvent>) -> Result<(), End> {
@@ -497,6 +539,9 @@ impl Driver {
     /// Tells the session what changed; returns the gossip messages for it.
     fn take_up(&mut self, pending: Pending) -> Result<Vec<Bytes>, End> {
         let snapshot = self.inner.store.read()?;
+        if let Some(letters) = self.letters.as_ref().filter(|_| pending.letters) {
+            letters.changed();
+        }
         if pending.audience {
             let facts = self
                 .inner
@@ -581,6 +626,10 @@ impl Driver {
         if (compared && !self.compared) || (before > 0 && want == 0) {
             self.compared |= compared;
             self.inner.tell_sync(self.meeting.contact);
+            // The letters wait for this, so as not to keep posts from a slow link.
+            if let Some(letters) = self.letters.as_ref().filter(|_| want == 0) {
+                letters.compared();
+            }
         } else if want == 0 {
             self.told = Instant::now();
         } else if self.told.elapsed() >= PROGRESS_EVERY {
@@ -622,6 +671,13 @@ fn end_of(fatal: Fatal<store::Error>) -> End {
 async fn next_gossip(gossip: &mut Option<PairTopic>) -> Option<PairEvent> {
     match gossip {
         Some(gossip) => gossip.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_word(letters: &mut Option<Exchange>) -> Option<Word> {
+    match letters {
+        Some(letters) => letters.next().await,
         None => std::future::pending().await,
     }
 }

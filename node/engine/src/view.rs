@@ -623,6 +623,8 @@ pub struct Post {
     pub unread: bool,
     /// Ours.
     pub own: bool,
+    /// A friend brought it before what its author wrote earlier, which is still missing.
+    pub ahead: bool,
     /// What people put under it.
     pub reactions: Vec<Reaction>,
     /// What it embeds, of a reblog.
@@ -664,8 +666,47 @@ pub enum Delivery {
     Written,
     /// Waits for a meeting.
     Waiting,
+    /// So many friends carry it, sealed.
+    Carried(u64),
     /// On one of the other person's devices.
     Delivered,
+    /// Nobody carries it any more, and it didn't arrive; a meeting still brings it.
+    Expired,
+}
+
+/// What this node carries for others, and others for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LettersStatus {
+    /// Whose letters this node carries.
+    pub carry: WhoseLetters,
+    /// Letters that it carries now.
+    pub carried: u64,
+    /// Their bytes.
+    pub carried_bytes: u64,
+    /// Letters that it carries at most.
+    pub carried_max: u64,
+    /// Their bytes at most.
+    pub carried_bytes_max: u64,
+    /// Messages of ours that somebody carries.
+    pub on_their_way: u64,
+    /// Contacts to whom letters can be sealed: they have left keys here.
+    pub keys_from: u64,
+    /// Contacts who are given one letter at most.
+    pub copies: u64,
+    /// Days for which a letter is good.
+    pub days: u64,
+}
+
+/// Whose letters this node carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhoseLetters {
+    /// Nobody's.
+    Nobody,
+    /// Those of contacts whom the person has verified face to face.
+    Verified,
+    /// All contacts'.
+    #[default]
+    Contacts,
 }
 
 /// An earlier version of an edited entry.

@@ -84,7 +84,7 @@ pub enum LinkClass {
 pub struct Hello {
     /// The highest version that the sender speaks.
     pub version: u16,
-    /// Bits for optional parts: [`FEATURE_RELAY`].
+    /// Bits for optional parts: [`FEATURE_RELAY`] and [`crate::courier::FEATURE`].
     pub features: u32,
     /// The link.
     pub class: LinkClass,

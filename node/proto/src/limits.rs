@@ -65,3 +65,16 @@ pub const DEVICES_PER_IDENTITY_MAX: usize = 16;
 pub const CLOCK_AHEAD_MS_MAX: u64 = 10 * 60 * 1_000;
 /// A claimed time before 2024-01-01 comes from a clock that was never set.
 pub const CLOCK_EARLIEST_MS: u64 = 1_704_067_200_000;
+/// Letters that a node carries for others, and tags in one frame.
+pub const CARRIED_MAX: usize = 10_000;
+/// Bytes of letters that a node carries for others.
+pub const CARRIED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of them that one contact may leave with it.
+pub const CARRIED_BYTES_PER_CONTACT_MAX: u64 = 4 * 1024 * 1024;
+/// Letters that one contact may leave with it.
+pub const CARRIED_PER_CONTACT_MAX: usize = 1_000;
+/// How long a letter is good, in days: until then its receiver keeps the key of last resort.
+pub const LETTER_DAYS: u16 = 30;
+/// How long a carrier keeps a letter by its own clock, in days: it bounds letters whose sender or carrier
+/// doesn't know the date.
+pub const CARRIED_DAYS_MAX: u64 = 2 * LETTER_DAYS as u64;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Kinds of rows that [`row`] knows.
-pub const ROWS: u8 = 14;
+pub const ROWS: u8 = 22;
 
 /// Reads a row of some kind and writes it again; `None` where it is refused.
 #[must_use]
@@ -27,6 +27,14 @@ pub fn row(kind: u8, bytes: &[u8]) -> Option<Vec<u8>> {
         10 => records::again::<OwnDevice>(bytes),
         11 => records::again::<records::Beacons>(bytes),
         12 => records::again::<records::Met>(bytes),
+        13 => records::again::<records::OwnPrekey>(bytes),
+        14 => records::again::<records::TheirPrekey>(bytes),
+        15 => records::again::<records::Lines>(bytes),
+        16 => records::again::<records::OwnLetter>(bytes),
+        17 => records::again::<records::Carried>(bytes),
+        18 => records::again::<records::Receipted>(bytes),
+        19 => records::again::<records::Owed>(bytes),
+        20 => records::again::<records::Loose>(bytes),
         _ => records::again::<Setting>(bytes),
     }
 }

@@ -65,12 +65,12 @@ pub use base::Condition;
 pub use doctor::{CheckUp, FINDINGS_MAX, Finding, Part};
 pub use error::{Error, ImportError, OpenError, Result};
 pub use feeds::{Appended, Filled, Imported};
-pub use project::NewEntry;
+pub use project::{NewEntry, is_doubtful};
 pub use reading::{Cursor, Entry, Item, Page, Reblogged, TopicNumber};
 pub use records::{
-    Beacons, Contact, ContactDevice, ContactState, Introduction, Invite, Left,
-    MEETINGS_PER_CONTACT_MAX, Met, MetEnd, OfferIn, OfferOut, OfferState, OwnDevice, Said, Setting,
-    Trust,
+    Beacons, Carried, Contact, ContactDevice, ContactState, Introduction, Invite, Left, Lines,
+    Loose, MEETINGS_PER_CONTACT_MAX, Met, MetEnd, OfferIn, OfferOut, OfferState, Owed, OwnDevice,
+    OwnLetter, OwnPrekey, Receipted, Said, Setting, TheirPrekey, Trust,
 };
 pub use relations::{Quote, Reaction, Version};
 pub use room::{Free, free_bytes};

@@ -58,7 +58,8 @@ pub(crate) fn known_body(bytes: &[u8]) -> Option<Body<'_>> {
 }
 
 /// Whether a claimed time can't be right, seen from when it came.
-pub(crate) fn is_doubtful(created: Millis, received: u64) -> bool {
+#[must_use]
+pub fn is_doubtful(created: Millis, received: u64) -> bool {
     created.0 < CLOCK_EARLIEST_MS || created.0 > received.saturating_add(CLOCK_AHEAD_MS_MAX)
 }
 

@@ -5,6 +5,7 @@
 
 mod beacons;
 mod introductions;
+mod letters;
 mod meetings;
 mod offers;
 mod people;
@@ -12,9 +13,11 @@ mod people;
 use std::collections::BTreeSet;
 
 use proto::{
-    EndpointId, IdentityId, Millis, SpaceId,
+    DeviceId, EndpointId, IdentityId, Millis, SpaceId,
     admission::Certificate,
     introduction::IntroductionId,
+    seal::{PrekeyId, Tag},
+    space::conversation_id,
     wire::{Reader, WireError, put_prefixed, put_varint},
 };
 use zeroize::Zeroizing;
@@ -30,6 +33,7 @@ use crate::{
 
 pub use beacons::Beacons;
 pub use introductions::{Introduction, Said};
+pub use letters::{Carried, Lines, Loose, Owed, OwnLetter, OwnPrekey, Receipted, TheirPrekey};
 pub use meetings::{MEETINGS_PER_CONTACT_MAX, Met, MetEnd};
 pub use offers::{Invite, Left, OfferIn, OfferOut, OfferState};
 pub use people::{Contact, ContactDevice, ContactState, Trust};
@@ -175,6 +179,22 @@ records! {
     Beacons [IdentityId]: beacons, all_beacons, put_beacons, remove_beacons;
     /// An introduction that we made or got.
     Introduction [IntroductionId]: introduction, introductions, put_introduction, remove_introduction;
+    /// A key that we made for letters from a device.
+    OwnPrekey [(DeviceId, PrekeyId)]: own_prekey, own_prekeys, put_own_prekey, remove_own_prekey;
+    /// A key of a device for letters from us.
+    TheirPrekey [(DeviceId, PrekeyId)]: their_prekey, their_prekeys, put_their_prekey, remove_their_prekey;
+    /// Where the two lines between this device and another stand.
+    Lines [DeviceId]: lines, all_lines, put_lines, remove_lines;
+    /// A letter that we sealed, by the receiving device and its number.
+    OwnLetter [(DeviceId, u64)]: own_letter, own_letters, put_own_letter, remove_own_letter;
+    /// A letter that we carry.
+    Carried [u64]: carried, all_carried, put_carried, remove_carried;
+    /// What a receipt's hash leads to.
+    Receipted [[u8; 32]]: receipted, all_receipted, put_receipted, remove_receipted;
+    /// A receipt by its letter's tag.
+    Owed [Tag]: owed, all_owed, put_owed, remove_owed;
+    /// An entry that came in a letter, by its space, device and place.
+    Loose [(SpaceId, DeviceId, u64)]: loose, all_loose, put_loose, remove_loose;
     /// A setting.
     Setting [String]: setting, settings, put_setting, remove_setting;
 }
@@ -287,6 +307,14 @@ impl Txn<'_> {
         self.forget_usage(identity)?;
         self.remove_beacons(identity)?;
         self.forget_meetings(Some(*identity))?;
+        if let Some(known) = self.contact(identity)? {
+            let devices: Vec<_> = known.devices.keys().copied().collect();
+            self.forget_letters(*identity, &devices)?;
+            if let Some(secret) = known.pair_secret {
+                let space = conversation_id(&secret.0);
+                self.remove_all(Table::Loose, Key::new().bytes(&space.0), usize::MAX)?;
+            }
+        }
         self.remove_all(Table::OffersOut, Key::new().bytes(&identity.0), usize::MAX)?;
         for (key, _) in self.collect(Table::Exclusions, Key::new())? {
             if key.get(32..) == Some(identity.0.as_slice()) {

@@ -120,6 +120,22 @@ tables! {
     Beacons = "beacons-1",
     /// Introduction 16 -> an introduction that we made or got.
     Introductions = "introductions-1",
+    /// Sending device 32, key u32 -> a key that we made for letters from it.
+    OwnPrekeys = "own-prekeys-1",
+    /// Receiving device 32, key u32 -> its key for letters from us.
+    TheirPrekeys = "their-prekeys-1",
+    /// Device 32 -> where the lines between it and this one stand.
+    Lines = "lines-1",
+    /// Receiving device 32, number u64 -> a letter that we sealed.
+    OwnLetters = "own-letters-1",
+    /// Number u64 -> a letter that we carry.
+    Carried = "carried-1",
+    /// Hash of a receipt 32 -> the letter.
+    Receipted = "receipted-1",
+    /// Tag 16 -> a receipt that somebody waits for.
+    Owed = "owed-1",
+    /// Space 32, device 32, seq u64 -> an entry that came in a letter.
+    Loose = "loose-1",
     /// Number u64 -> a meeting that ended.
     Meetings = "meetings-1",
     /// Contact 32, number u64 of a meeting with them.

@@ -159,6 +159,7 @@ fn not_arrived(blog: &view::Blog, topic: view::Topic) -> view::Post {
         missing: true,
         unread: topic.unread > 0,
         own: blog.own,
+        ahead: false,
         reactions: Vec::new(),
         reblog: None,
         delivery: None,

@@ -10,6 +10,7 @@ mod entries;
 pub(crate) mod extract;
 mod forums;
 mod introductions;
+mod letters;
 mod meetings;
 mod nearby;
 mod node;
@@ -75,6 +76,7 @@ pub(crate) fn taken_by(bytes: &[u8]) -> usize {
         parse_json::<forums::NewReply>(bytes).is_ok(),
         parse_json::<forums::NewThread>(bytes).is_ok(),
         parse_json::<introductions::IntroductionRequest>(bytes).is_ok(),
+        parse_json::<letters::LettersPatch>(bytes).is_ok(),
         parse_json::<nearby::NearbyRequest>(bytes).is_ok(),
         parse_json::<node::LinksPatch>(bytes).is_ok(),
         parse_json::<node::NewName>(bytes).is_ok(),
@@ -127,6 +129,7 @@ fn describe() -> Routes {
     let routes = meetings::routes(routes);
     let routes = nearby::routes(routes);
     let routes = introductions::routes(routes);
+    let routes = letters::routes(routes);
     let routes = forums::routes(routes);
     let routes = blogs::routes(routes);
     let routes = conversations::routes(routes);

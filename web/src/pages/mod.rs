@@ -13,6 +13,7 @@ mod forums;
 mod home;
 mod introductions;
 mod invites;
+mod letters;
 mod links;
 mod live;
 mod meetings;
@@ -274,6 +275,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(invites::routes())
         .merge(nearby::routes())
         .merge(introductions::routes())
+        .merge(letters::routes())
         .merge(links::routes())
         .merge(meetings::routes())
         .merge(search::routes())

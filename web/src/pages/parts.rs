@@ -80,11 +80,14 @@ pub(crate) const fn link_words(kind: LinkKind) -> &'static str {
 }
 
 /// Where a message is, in words.
-const fn delivery_words(delivery: Delivery) -> &'static str {
+fn delivery_words(delivery: Delivery) -> String {
     match delivery {
-        Delivery::Written => "written",
-        Delivery::Waiting => "waiting for a meeting",
-        Delivery::Delivered => "delivered",
+        Delivery::Written => "written".to_owned(),
+        Delivery::Waiting => "waiting for a meeting".to_owned(),
+        Delivery::Carried(1) => "carried by one person".to_owned(),
+        Delivery::Carried(people) => format!("carried by {people} people"),
+        Delivery::Delivered => "delivered".to_owned(),
+        Delivery::Expired => "expired: nobody carries it any more".to_owned(),
     }
 }
 
@@ -136,7 +139,11 @@ pub(crate) struct PostView {
     /// Those of [`REACTIONS`] that nobody gave yet.
     offered: Vec<&'static str>,
     original: Option<OriginalView>,
-    delivery: Option<&'static str>,
+    delivery: Option<String>,
+    /// It can be sent again.
+    expired: bool,
+    /// Brought before what its author wrote earlier.
+    ahead: bool,
     form_token: String,
     /// The form that answers this post.
     pub(crate) reply: Option<ReplyForm>,
@@ -207,6 +214,8 @@ impl PostView {
                 html: renderer.render(&original.body),
                 when: When::of(original.created_ms, now),
             }),
+            expired: post.delivery == Some(Delivery::Expired),
+            ahead: post.ahead,
             delivery: post.delivery.map(delivery_words),
             form_token: form_token.to_owned(),
             reply: None,

@@ -250,3 +250,39 @@ async fn a_program_built_without_bluetooth_says_so() {
     let answer = bench.call(Method::PATCH, "/links", Some(patch)).await;
     assert_eq!(answer.problem(), "conflict");
 }
+
+#[tokio::test]
+async fn whose_letters_are_carried_is_a_choice() {
+    let bench = Bench::ana().await;
+    let letters = bench.get("/letters").await;
+    assert_eq!(
+        (&letters["carry"], &letters["carried"], &letters["copies"]),
+        (&json!("contacts"), &json!(0), &json!(4))
+    );
+    let browser = bench.browser().await;
+    let page = browser.page("/letters").await;
+    assert!(page.contains("You carry nothing now"), "{page}");
+    browser.change("/letters", &[("carry", "verified")]).await;
+    assert_eq!(bench.get("/letters").await["carry"], "verified");
+    let wrong = browser.submit("/letters", &[("carry", "everybody")]).await;
+    assert_eq!(wrong.status, 422);
+    let patch = json!({ "carry": "nobody" });
+    let answer = bench.call(Method::PATCH, "/letters", Some(patch)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(bench.get("/letters").await["carry"], "nobody");
+    browser.change("/letters/forget", &[]).await;
+    let forget = bench.call(Method::POST, "/letters/forget", None).await;
+    assert_eq!(forget.status, 204);
+    // Nothing else than an expired message can be sent again.
+    let blog = bench
+        .post(
+            "/blog/articles",
+            json!({ "title": "On tents", "body": "x" }),
+        )
+        .await;
+    let id = blog["id"].as_str().unwrap();
+    let again = browser
+        .submit(&format!("/entries/{id}/send-again"), &[])
+        .await;
+    assert_eq!(again.status, 409);
+}

@@ -1,6 +1,6 @@
 //! Reading: topics, posts, conversations, what is new, search.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use data_encoding::BASE64URL_NOPAD;
 use proto::{EntryId, IdentityId, SpaceId, space::SpaceKind as Kind};
@@ -8,8 +8,9 @@ use store::{Item, Snapshot};
 
 use super::{Node, bad_cursor, limit, page_of};
 use crate::{
-    Error, Result,
+    Error, Result, clock,
     error::invalid,
+    letters::{self, Sealed},
     records::ContactState,
     view::{
         Conversation, ConversationPage, Cursor, Delivery, Hit, News, Page, PageQuery, Person, Post,
@@ -133,12 +134,10 @@ impl Node {
         let (cursor, limit) = (read_cursor(query)?, limit(query)?);
         let page = match reader.snapshot.conversation(space)? {
             None => {
+                let items = reader.loose(space)?;
                 return Ok(ConversationPage {
                     conversation,
-                    posts: Page {
-                        items: Vec::new(),
-                        next: None,
-                    },
+                    posts: Page { items, next: None },
                     previous: None,
                     arriving,
                 });
@@ -154,7 +153,10 @@ impl Node {
             page.next.as_ref().map(shown_cursor),
             page.previous.as_ref().map(shown_cursor),
         );
-        let items = reader.posts(page.items)?;
+        let mut items = reader.posts(page.items)?;
+        if next.is_none() {
+            items.extend(reader.loose(space)?);
+        }
         Ok(ConversationPage {
             conversation,
             posts: Page { items, next },
@@ -169,12 +171,16 @@ impl Node {
     /// [`Error::NotFound`].
     pub fn entry(&self, id: EntryId) -> Result<Post> {
         let mut reader = self.reader()?;
-        let item = reader
-            .snapshot
-            .item(id)?
+        if let Some(item) = reader.snapshot.item(id)? {
+            return reader
+                .posts(vec![item])?
+                .pop()
+                .ok_or(Error::NotFound { what: "the entry" });
+        }
+        let item = letters::loose_message(&reader.snapshot, id)?
             .ok_or(Error::NotFound { what: "the entry" })?;
         reader
-            .posts(vec![item])?
+            .ahead(vec![item])?
             .pop()
             .ok_or(Error::NotFound { what: "the entry" })
     }
@@ -341,13 +347,31 @@ impl Reader<'_> {
             Some(topic) => self.snapshot.last_items(topic.number, 1)?.items,
             None => Vec::new(),
         };
+        let last = self.posts(last)?.pop();
+        let loose = self.loose(space)?;
+        let unread = loose.iter().filter(|post| post.unread).count() as u64;
+        let came = loose.iter().map(|post| post.received_ms).max();
         Ok(Conversation {
             space,
             contact: self.person(contact)?,
-            unread: topic.as_ref().map_or(0, |topic| topic.unread),
-            last: self.posts(last)?.pop(),
-            last_activity_ms: topic.map(|topic| topic.last_activity),
+            unread: topic.as_ref().map_or(0, |topic| topic.unread) + unread,
+            last: loose.into_iter().next_back().or(last),
+            last_activity_ms: topic.map(|topic| topic.last_activity).max(came),
         })
+    }
+
+    /// Messages that came in letters and don't join what is held yet.
+    fn loose(&mut self, space: SpaceId) -> Result<Vec<Post>> {
+        let items = letters::loose_messages(&self.snapshot, space)?;
+        self.ahead(items)
+    }
+
+    fn ahead(&mut self, items: Vec<Item>) -> Result<Vec<Post>> {
+        let mut posts = self.posts(items)?;
+        for post in &mut posts {
+            post.ahead = true;
+        }
+        Ok(posts)
     }
 
     /// The other person of a conversation.
@@ -388,6 +412,7 @@ impl Reader<'_> {
             excerpts.insert(item.id, Some((self.person(item.author)?, excerpt)));
         }
         let mut acknowledged: BTreeMap<SpaceId, u64> = BTreeMap::new();
+        let mut sealed: BTreeMap<SpaceId, BTreeMap<u64, Sealed>> = BTreeMap::new();
         let mut posts = Vec::with_capacity(items.len());
         for item in items {
             let parent_excerpt = match item.parent {
@@ -406,7 +431,7 @@ impl Reader<'_> {
                 Some(parent) => excerpts.get(&parent).cloned().flatten(),
                 None => None,
             };
-            let delivery = self.delivery(&item, &mut acknowledged)?;
+            let delivery = self.delivery(&item, &mut acknowledged, &mut sealed)?;
             posts.push(self.post(item, parent_excerpt, delivery)?);
         }
         Ok(posts)
@@ -416,6 +441,7 @@ impl Reader<'_> {
         &self,
         item: &Item,
         acknowledged: &mut BTreeMap<SpaceId, u64>,
+        sealed: &mut BTreeMap<SpaceId, BTreeMap<u64, Sealed>>,
     ) -> Result<Option<Delivery>> {
         if item.topic.0 != [0; 32] || item.author != self.own {
             return Ok(None);
@@ -428,12 +454,24 @@ impl Reader<'_> {
             None => self.snapshot.acknowledged(item.space, contact)?,
         };
         acknowledged.insert(item.space, held);
-        Ok(Some(if item.seq < held {
-            Delivery::Delivered
-        } else if self.node.0.online_meetings(contact).is_empty() {
-            Delivery::Waiting
-        } else {
-            Delivery::Written
+        if item.seq < held {
+            return Ok(Some(Delivery::Delivered));
+        }
+        let of_space = match sealed.entry(item.space) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(slot) => slot.insert(letters::sealed_to(
+                &self.snapshot,
+                item.space,
+                contact,
+                clock::now(),
+            )?),
+        };
+        Ok(Some(match of_space.get(&item.seq) {
+            Some(Sealed::Delivered) => Delivery::Delivered,
+            _ if !self.node.0.online_meetings(contact).is_empty() => Delivery::Written,
+            Some(Sealed::CarriedBy(people)) => Delivery::Carried(*people),
+            Some(Sealed::Expired) => Delivery::Expired,
+            None => Delivery::Waiting,
         }))
     }
 
@@ -494,6 +532,7 @@ impl Reader<'_> {
             missing: item.missing,
             unread: item.unread,
             own: item.author == self.own,
+            ahead: false,
             reactions,
             reblog,
             delivery,

@@ -32,6 +32,8 @@ impl Inner {
     pub(crate) fn tell_written(self: &Arc<Self>, written: &Written) {
         let first = written.entries.first().map_or(0, |entry| entry.seq);
         self.tell_meetings(written.space, written.device, first, None);
+        // It may be a message to somebody who is out of reach.
+        self.tell_letters();
         let events = written.entries.iter();
         self.events
             .emit_all(events.filter_map(|entry| entry_event(written.space, entry)));

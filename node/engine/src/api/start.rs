@@ -20,6 +20,7 @@ use crate::{
     files::{self, Keys},
     inner::Inner,
     invites,
+    letters::Letters,
     records::{self, ContactState},
     spaces,
     view::{Counts, Status},
@@ -59,7 +60,10 @@ impl Node {
         } else {
             None
         };
-        let inner = Arc::new(Inner::new(config, store, Events::new(start), keys));
+        let letters = Letters::open(&config.data_dir).map_err(|error| Error::Folder {
+            detail: error.to_string(),
+        })?;
+        let inner = Arc::new(Inner::new(config, store, Events::new(start), keys, letters));
         inner.open_links(&seed).await?;
         inner.tasks.spawn(crate::disk::attend(inner.clone()));
         inner.tasks.spawn(crate::lan::attend(inner.clone()));
@@ -68,6 +72,7 @@ impl Node {
             .tasks
             .spawn(crate::introductions::attend(inner.clone()));
         inner.tasks.spawn(crate::choices::attend(inner.clone()));
+        inner.tasks.spawn(crate::letters::attend(inner.clone()));
         let node = Self(inner);
         if node.is_set_up() {
             node.resume().await?;

@@ -15,7 +15,7 @@ use crate::{
     error::invalid,
     event::EventKind,
     events::About,
-    files,
+    files, letters,
     records::ContactState,
     spaces::{self, Written},
     view::{Edit, PageQuery, Post, TopicPage},
@@ -285,7 +285,15 @@ impl Node {
             return Err(invalid("ids", &format!("expected at most {MARKS_MAX}")));
         }
         let ids = ids.to_vec();
-        let spaces = self.0.store.write(move |txn| txn.mark_read(&ids)).await?;
+        let spaces = self
+            .0
+            .store
+            .write(move |txn| {
+                let mut spaces = txn.mark_read(&ids)?;
+                spaces.extend(letters::mark_read(txn, &ids)?);
+                Ok(spaces)
+            })
+            .await?;
         self.tell_marked(spaces);
         Ok(())
     }
@@ -322,7 +330,10 @@ impl Node {
         let changed = self
             .0
             .store
-            .write(move |txn| txn.mark_space_read(space))
+            .write(move |txn| {
+                let loose = letters::mark_space_read(txn, space)?;
+                Ok(txn.mark_space_read(space)? || loose)
+            })
             .await?;
         self.tell_marked(changed.then_some(space));
         Ok(())

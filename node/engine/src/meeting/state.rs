@@ -33,6 +33,8 @@ pub(super) struct Pending {
     /// Feeds that grew or changed, and the first new entry.
     pub(super) feeds: BTreeMap<(SpaceId, DeviceId), u64>,
     pub(super) audience: bool,
+    /// There may be letters to hand over.
+    pub(super) letters: bool,
     pub(super) end: Option<CloseCode>,
 }
 
@@ -48,6 +50,11 @@ impl Notices {
 
     pub(crate) fn audience(&self) {
         self.lock().audience = true;
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn letters(&self) {
+        self.lock().letters = true;
         self.changed.notify_one();
     }
 

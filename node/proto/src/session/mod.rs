@@ -540,6 +540,12 @@ impl Session {
             + self.pending.size()
     }
 
+    /// What the peer's hello says that it can, beyond this version; nothing before it came.
+    #[must_use]
+    pub fn peer_features(&self) -> u32 {
+        self.theirs.as_ref().map_or(0, |hello| hello.features)
+    }
+
     /// The space of a channel; `None` where the channel isn't open.
     #[must_use]
     pub fn space_of(&self, channel: u32) -> Option<SpaceId> {

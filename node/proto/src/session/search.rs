@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Channel, Fatal, GENERATIONS_MAX, Output, Session, SpaceStore, by_space};
 use crate::{
     audience::Clearance,
+    courier,
     frame::{Control, FEATURE_RELAY, Hello, LinkClass, OfferFrame, TAG_LEN, VERSION, Whereabouts},
     ids::SpaceId,
     limits::SPACES_MAX,
@@ -49,7 +50,7 @@ impl Session {
         }
         Ok(Hello {
             version: VERSION,
-            features: FEATURE_RELAY,
+            features: FEATURE_RELAY | courier::FEATURE,
             class: self.class,
             rev: self.rev,
             seen_rev: self.seen_rev,

@@ -4,6 +4,7 @@
 mod bluetooth;
 mod dashboard;
 mod introductions;
+mod letters;
 mod meetings;
 mod nearby;
 mod node;
@@ -16,8 +17,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::{
-    bluetooth::*, dashboard::*, introductions::*, meetings::*, nearby::*, node::*, people::*,
-    posts::*, spaces::*,
+    bluetooth::*, dashboard::*, introductions::*, letters::*, meetings::*, nearby::*, node::*,
+    people::*, posts::*, spaces::*,
 };
 
 /// A list, a page at a time.

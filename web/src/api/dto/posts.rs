@@ -79,8 +79,12 @@ pub(crate) enum Delivery {
     Written,
     /// Waits for a meeting.
     Waiting,
+    /// Friends carry it, sealed.
+    Carried,
     /// On one of the other person's devices.
     Delivered,
+    /// Nobody carries it any more; a meeting still brings it.
+    Expired,
 }
 
 impl From<view::Delivery> for Delivery {
@@ -88,6 +92,8 @@ impl From<view::Delivery> for Delivery {
         match delivery {
             view::Delivery::Written => Self::Written,
             view::Delivery::Waiting => Self::Waiting,
+            view::Delivery::Carried(_) => Self::Carried,
+            view::Delivery::Expired => Self::Expired,
             view::Delivery::Delivered => Self::Delivered,
         }
     }
@@ -170,6 +176,12 @@ pub(crate) struct Post {
     /// Where a message of ours is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<Delivery>,
+    /// How many people carry it, of a message in state `carried`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) carried_by: Option<u64>,
+    /// A friend brought this message before what its author wrote earlier.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ahead: bool,
 }
 
 impl Post {
@@ -212,6 +224,11 @@ impl Post {
                 created_ms: original.created_ms.0,
             }),
             state: post.delivery.map(Delivery::from),
+            carried_by: match post.delivery {
+                Some(view::Delivery::Carried(people)) => Some(people),
+                _ => None,
+            },
+            ahead: post.ahead,
         }
     }
 }

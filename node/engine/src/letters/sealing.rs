@@ -1,0 +1,668 @@
+//! Both ends of a letter: keys for it, sealing it, opening it, and the entry that was inside.
+//!
+//! Each function is part of one transaction, so a crash leaves a letter sealed with its number and key
+//! used up, or not sealed; opened with its key gone and its entry kept, or not opened.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use proto::{
+    DeviceId, IdentityId, Millis, SpaceId,
+    entry::Header,
+    keys::{DeviceKey, Domain},
+    limits::{BATCH_BYTES_MAX, LETTER_DAYS},
+    run::{BodyPart, Item, Run},
+    seal::{
+        Envelope, LastResort, Letter, Line, PREKEYS_MAX, Party, Prekey, PrekeyBatch, PrekeyId,
+        PrekeySecret, Receipt, SEAL_RANDOM_BYTES, Tag, WINDOW,
+    },
+    space::conversation_id,
+    verify::{Outcome, verify_body, verify_run},
+};
+use store::{
+    Contact, ContactState, Error, Lines, Loose, Owed, OwnLetter, OwnPrekey, Receipted, Source,
+    TheirPrekey, Txn, View,
+};
+use zeroize::Zeroizing;
+
+use super::{COPIES, DAY_MS, NO_DAY, day, epochs::Epochs, expiry, is_past, lock};
+use crate::{
+    files,
+    intake::{Aftermath, From, Job, JobResult},
+};
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Keys that each of a contact's devices is to have of us: a day's worth of messages while apart.
+const PREKEYS_ON_HAND: usize = 32;
+/// A last resort is replaced after so many days.
+const LAST_RESORT_DAYS: u64 = 7;
+/// And may be used for so many: a contact who isn't met for longer needs it most.
+const LAST_RESORT_GOOD_DAYS: u16 = 60;
+/// A key that wasn't used for so long has been forgotten by its holder, in milliseconds.
+const PREKEY_KEPT_MS: u64 = (LAST_RESORT_GOOD_DAYS as u64 + LETTER_DAYS as u64) * DAY_MS;
+/// Entries of one conversation that came in letters and don't join yet: a window of each of four devices.
+const LOOSE_MAX: usize = 4 * WINDOW as usize;
+/// Entries that are looked at for one contact before somebody else's turn.
+const ENTRIES_MAX: u64 = WINDOW;
+
+/// This device, as far as letters need it.
+#[derive(Clone)]
+pub(super) struct Me {
+    pub(super) party: Party,
+    pub(super) key: DeviceKey,
+    pub(super) epochs: Arc<Mutex<Epochs>>,
+}
+
+impl Me {
+    fn space_with(contact: &Contact) -> Option<SpaceId> {
+        let secret = contact.pair_secret.as_ref()?;
+        Some(conversation_id(&secret.0))
+    }
+
+    /// The line to a contact's device, and the one from there.
+    fn lines_with(
+        &self,
+        identity: IdentityId,
+        device: DeviceId,
+        contact: &Contact,
+    ) -> Option<(Line, Line)> {
+        let secret = contact.pair_secret.as_ref()?;
+        let (space, other) = (Self::space_with(contact)?, Party { identity, device });
+        Some((
+            Line::new(secret, self.party, other, space),
+            Line::new(secret, other, self.party, space),
+        ))
+    }
+}
+
+fn ready(view: &View<impl Source>) -> Result<Vec<(IdentityId, Contact)>> {
+    let mut contacts = view.contacts()?;
+    contacts.retain(|(_, contact)| contact.state == ContactState::Ready);
+    Ok(contacts)
+}
+
+// Keys.
+
+/// Keys for letters from a contact's device, as many as it lacks; empty where it lacks none. `theirs` is
+/// how many it says that it has.
+pub(super) fn prekeys_for(
+    txn: &mut Txn<'_>,
+    me: &Me,
+    (identity, device): (IdentityId, DeviceId),
+    theirs: Option<usize>,
+    now: Millis,
+) -> Result<PrekeyBatch> {
+    let mut lines = txn.lines(&device)?.unwrap_or_default();
+    let known = txn.own_prekeys_for(device)?;
+    let (last, once): (Vec<_>, Vec<_>) = known
+        .into_iter()
+        .partition(|(_, row)| row.until_day.is_some());
+    let used = theirs.map_or(0, |theirs| once.len().saturating_sub(theirs));
+    // What was used there and hasn't come is still expected: its key stays.
+    let have = once.len().saturating_sub(used);
+    let lacking = if have * 2 > PREKEYS_ON_HAND {
+        0
+    } else {
+        (PREKEYS_ON_HAND - have).min((2 * PREKEYS_MAX).saturating_sub(once.len()))
+    };
+    let fresh = last
+        .iter()
+        .any(|(_, row)| now.since(row.made) < LAST_RESORT_DAYS * DAY_MS);
+    let mut batch = PrekeyBatch::default();
+    for (id, row) in &once {
+        if id.0 >= lines.prekeys_kept
+            && let Some(prekey) = public(me, device, *id, row)
+        {
+            batch.once.push(prekey);
+        }
+    }
+    for _ in 0..lacking {
+        batch
+            .once
+            .extend(make(txn, me, device, &mut lines, (now, None))?);
+    }
+    batch.once.truncate(PREKEYS_MAX);
+    let sender = Party { identity, device };
+    let good_until = day(now).map_or(NO_DAY, |today| today.saturating_add(LAST_RESORT_GOOD_DAYS));
+    let resort = if fresh {
+        let newest = last.iter().max_by_key(|(id, _)| *id);
+        newest
+            .filter(|(id, _)| id.0 >= lines.prekeys_kept)
+            .and_then(|(id, row)| Some((public(me, device, *id, row)?, row.until_day?)))
+    } else {
+        let made = make(txn, me, device, &mut lines, (now, Some(good_until)))?;
+        made.map(|prekey| (prekey, good_until))
+    };
+    batch.last_resort =
+        resort.map(|(prekey, until)| LastResort::sign(prekey, until, &me.key, sender));
+    txn.put_lines(&device, &lines)?;
+    Ok(batch)
+}
+
+fn public(me: &Me, sender: DeviceId, id: PrekeyId, row: &OwnPrekey) -> Option<Prekey> {
+    let epochs = lock(&me.epochs);
+    let secret = epochs.get(row.epoch)?.unwrap(sender, id, &row.wrapped)?;
+    secret.public(id)
+}
+
+fn make(
+    txn: &mut Txn<'_>,
+    me: &Me,
+    sender: DeviceId,
+    lines: &mut Lines,
+    (made, until_day): (Millis, Option<u16>),
+) -> Result<Option<Prekey>> {
+    let (id, secret) = (PrekeyId(lines.prekey), PrekeySecret(*files::random_seed()));
+    let wrapped = {
+        let epochs = lock(&me.epochs);
+        epochs.current().and_then(|(epoch, key)| {
+            let wrapped = key.wrap(sender, id, &secret)?;
+            Some((epoch, wrapped))
+        })
+    };
+    let (Some((epoch, wrapped)), Some(prekey)) = (wrapped, secret.public(id)) else {
+        return Ok(None);
+    };
+    lines.prekey = lines.prekey.saturating_add(1);
+    let row = OwnPrekey {
+        epoch,
+        wrapped,
+        made,
+        until_day,
+    };
+    txn.put_own_prekey(&(sender, id), &row)?;
+    Ok(Some(prekey))
+}
+
+/// Keeps the keys that a contact's device made for us. A last resort that it didn't sign is refused.
+pub(super) fn keep_prekeys(
+    txn: &mut Txn<'_>,
+    me: &Me,
+    (identity, device): (IdentityId, DeviceId),
+    batch: &PrekeyBatch,
+) -> Result<Option<u32>> {
+    let receiver = Party { identity, device };
+    let signed = |last: &LastResort| last.is_from(receiver, me.party);
+    if !batch.last_resort.as_ref().is_none_or(signed) {
+        return Ok(None);
+    }
+    let mut next = 0;
+    let known = txn.their_prekeys_of(device)?;
+    let room = (2 * PREKEYS_MAX).saturating_sub(known.len());
+    for prekey in batch.once.iter().take(room) {
+        let row = TheirPrekey {
+            key: prekey.bytes(),
+            until_day: None,
+        };
+        txn.put_their_prekey(&(device, prekey.id), &row)?;
+        next = next.max(prekey.id.0.saturating_add(1));
+    }
+    if let Some(last) = &batch.last_resort {
+        for (id, _) in known.iter().filter(|(_, row)| row.until_day.is_some()) {
+            txn.remove_their_prekey(&(device, *id))?;
+        }
+        let row = TheirPrekey {
+            key: last.prekey.bytes(),
+            until_day: Some(last.until_day),
+        };
+        txn.put_their_prekey(&(device, last.prekey.id), &row)?;
+        next = next.max(last.prekey.id.0.saturating_add(1));
+    }
+    Ok(Some(next))
+}
+
+/// A contact's device keeps our keys below `next`.
+pub(super) fn prekeys_kept(txn: &mut Txn<'_>, device: DeviceId, next: u32) -> Result<()> {
+    let mut lines = txn.lines(&device)?.unwrap_or_default();
+    lines.prekeys_kept = lines.prekeys_kept.max(next.min(lines.prekey));
+    txn.put_lines(&device, &lines)
+}
+
+/// Wraps every secret by the newest epoch's key, and drops what nobody will use.
+pub(super) fn wrap_anew(txn: &mut Txn<'_>, epochs: &Epochs) -> Result<()> {
+    let Some((epoch, key)) = epochs.current() else {
+        return Ok(());
+    };
+    for ((sender, id), mut row) in txn.own_prekeys()? {
+        if row.epoch == epoch {
+            continue;
+        }
+        let old = epochs.get(row.epoch);
+        let secret = old.and_then(|old| old.unwrap(sender, id, &row.wrapped));
+        match secret.and_then(|secret| key.wrap(sender, id, &secret)) {
+            Some(wrapped) => {
+                (row.epoch, row.wrapped) = (epoch, wrapped);
+                txn.put_own_prekey(&(sender, id), &row)?;
+            }
+            None => drop(txn.remove_own_prekey(&(sender, id))?),
+        }
+    }
+    Ok(())
+}
+
+/// Drops keys that wait in vain.
+pub(super) fn sweep(txn: &mut Txn<'_>, now: Millis) -> Result<()> {
+    for ((sender, id), row) in txn.own_prekeys()? {
+        if now.since(row.made) > PREKEY_KEPT_MS {
+            txn.remove_own_prekey(&(sender, id))?;
+        }
+    }
+    for ((device, number), mut letter) in txn.own_letters()? {
+        if is_past(letter.expires_day, now) && !letter.envelope.is_empty() {
+            letter.envelope = Vec::new();
+            txn.remove_receipted(&letter.receipt)?;
+            txn.put_own_letter(&(device, number), &letter)?;
+        }
+    }
+    Ok(())
+}
+
+// Sealing.
+
+/// A letter to be carried, and the hash of its receipt.
+pub(super) struct Handing {
+    pub(super) receipt: [u8; 32],
+    pub(super) envelope: Vec<u8>,
+}
+
+/// Letters that `courier` may carry, at most so many and so many bytes: those that were sealed before and
+/// have too few carriers, then what isn't sealed yet. For nobody who is `online`, nor for the courier.
+pub(super) fn hand_over(
+    txn: &mut Txn<'_>,
+    me: &Me,
+    courier: IdentityId,
+    online: &BTreeSet<IdentityId>,
+    (mut count, mut bytes): (u32, u64),
+    now: Millis,
+) -> Result<Vec<Handing>> {
+    let mut handed = Vec::new();
+    let away = ready(txn)?
+        .into_iter()
+        .filter(|(id, _)| *id != courier && !online.contains(id));
+    let away: Vec<_> = away.collect();
+    let mut take = |letter: &OwnLetter| {
+        let len = letter.envelope.len() as u64;
+        let fits = count > 0 && len <= bytes;
+        if fits {
+            (count, bytes) = (count - 1, bytes - len);
+            handed.push(Handing {
+                receipt: letter.receipt,
+                envelope: letter.envelope.clone(),
+            });
+        }
+        fits
+    };
+    for (identity, contact) in &away {
+        for device in contact.devices.keys() {
+            let sealed = txn.own_letters_to(*device)?;
+            for (_, letter) in &sealed {
+                let wanted = !letter.delivered
+                    && !letter.envelope.is_empty()
+                    && !is_past(letter.expires_day, now)
+                    && letter.carriers.len() < COPIES
+                    && !letter.carriers.contains(&courier);
+                if wanted && !take(letter) {
+                    return Ok(handed);
+                }
+            }
+            let done: BTreeSet<u64> = sealed.iter().map(|(_, letter)| letter.seq).collect();
+            for letter in seal_for(txn, me, (*identity, *device, contact), &done, now)? {
+                if !take(&letter) {
+                    return Ok(handed);
+                }
+            }
+        }
+    }
+    Ok(handed)
+}
+
+/// Seals our entries that a contact's device isn't known to hold.
+fn seal_for(
+    txn: &mut Txn<'_>,
+    me: &Me,
+    (identity, device, contact): (IdentityId, DeviceId, &Contact),
+    done: &BTreeSet<u64>,
+    now: Millis,
+) -> Result<Vec<OwnLetter>> {
+    let (Some(space), Some((line, _))) = (
+        Me::space_with(contact),
+        me.lines_with(identity, device, contact),
+    ) else {
+        return Ok(Vec::new());
+    };
+    let own = txn.frontier(space, me.party.device)?;
+    let held = own.map_or(0, |own| own.base);
+    let from = txn.acknowledged(space, identity)?;
+    let mut letters = Vec::new();
+    for seq in (from..held).filter(|seq| !done.contains(seq)) {
+        if letters.len() as u64 >= ENTRIES_MAX {
+            break;
+        }
+        let Some((header, body)) = own_entry(txn, space, me.party.device, seq)? else {
+            continue;
+        };
+        let mut lines = txn.lines(&device)?.unwrap_or_default();
+        if lines.next >= lines.arrived.saturating_add(WINDOW) {
+            break;
+        }
+        let Some((prekey, once)) = take_prekey(txn, device, now)? else {
+            break;
+        };
+        let letter = Letter {
+            receipt: Receipt(*files::random_seed()),
+            signature: me.key.sign(Domain::Entry, &header.id().0),
+            header,
+            body,
+        };
+        let mut random = Zeroizing::new([0; SEAL_RANDOM_BYTES]);
+        files::fill_random(&mut *random);
+        let (number, expires_day) = (lines.next, expiry(now));
+        let Ok(envelope) = line.seal(&letter, &prekey, number, expires_day, random) else {
+            // The key isn't good, or the entry is too long for any letter.
+            if once {
+                txn.remove_their_prekey(&(device, prekey.id))?;
+            }
+            continue;
+        };
+        if once {
+            txn.remove_their_prekey(&(device, prekey.id))?;
+        }
+        lines.next += 1;
+        txn.put_lines(&device, &lines)?;
+        let row = OwnLetter {
+            space,
+            seq,
+            expires_day,
+            sealed: now,
+            receipt: letter.receipt.hash(),
+            carriers: Vec::new(),
+            delivered: false,
+            envelope: envelope.bytes().to_vec(),
+        };
+        txn.put_receipted(&row.receipt, &Receipted::Own(device, number))?;
+        txn.put_own_letter(&(device, number), &row)?;
+        letters.push(row);
+    }
+    Ok(letters)
+}
+
+/// An entry of our own with its body; nothing where that was taken back.
+fn own_entry(
+    txn: &Txn<'_>,
+    space: SpaceId,
+    device: DeviceId,
+    seq: u64,
+) -> Result<Option<(Header, Vec<u8>)>> {
+    let Some(served) = txn.run(space, device, seq, 1, BATCH_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    let Ok(run) = Run::decode(&served.bytes) else {
+        return Ok(None);
+    };
+    let mut entries = run.headers(space, device).zip(&run.items);
+    let found = entries.find(|((_, header), _)| header.seq == seq);
+    Ok(found.and_then(|((_, header), item)| match item.body {
+        BodyPart::Present(body) => Some((header, body.to_vec())),
+        BodyPart::Absent { .. } => None,
+    }))
+}
+
+/// The next key of a device, and whether it is for one letter.
+fn take_prekey(txn: &Txn<'_>, device: DeviceId, now: Millis) -> Result<Option<(Prekey, bool)>> {
+    let keys = txn.their_prekeys_of(device)?;
+    let good = |until: u16| until == NO_DAY || day(now).is_none_or(|today| today < until);
+    let once = keys.iter().find(|(_, row)| row.until_day.is_none());
+    let last = || keys.iter().find(|(_, row)| row.until_day.is_some_and(good));
+    let Some((id, row)) = once.or_else(last) else {
+        return Ok(None);
+    };
+    let key = Prekey::new(*id, &row.key).ok();
+    Ok(key.map(|key| (key, row.until_day.is_none())))
+}
+
+/// Where our line to a device stands, if it wasn't told yet: the next number, and how many keys we have.
+pub(super) fn line_to_tell(
+    view: &View<impl Source>,
+    device: DeviceId,
+) -> Result<Option<(u64, u32)>> {
+    let lines = view.lines(&device)?.unwrap_or_default();
+    if lines.told == lines.next {
+        return Ok(None);
+    }
+    let keys = view.their_prekeys_of(device)?;
+    let once = keys.iter().filter(|(_, row)| row.until_day.is_none());
+    Ok(Some((lines.next, once.count() as u32)))
+}
+
+/// The device was told: letters below `next` aren't waited for any more, and the numbers go on from there.
+pub(super) fn line_told(txn: &mut Txn<'_>, device: DeviceId, next: u64) -> Result<()> {
+    let mut lines = txn.lines(&device)?.unwrap_or_default();
+    let next = next.min(lines.next);
+    lines.told = lines.told.max(next);
+    lines.arrived = lines.arrived.max(next);
+    txn.put_lines(&device, &lines)?;
+    for (number, letter) in txn.own_letters_to(device)? {
+        if number < next && !letter.delivered {
+            super::forget(txn, device, number, &letter)?;
+        }
+    }
+    Ok(())
+}
+
+/// A device says where its line to us stands.
+pub(super) fn their_line(txn: &mut Txn<'_>, device: DeviceId, next: u64) -> Result<()> {
+    let mut lines = txn.lines(&device)?.unwrap_or_default();
+    // Beyond the window it can't be, unless it gave numbers that it may not give.
+    if next <= lines.window.high.saturating_add(WINDOW) {
+        lines.window = lines.window.skipped_to(next);
+        txn.put_lines(&device, &lines)?;
+    }
+    Ok(())
+}
+
+// Opening.
+
+/// Whose letter a tag is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Expected {
+    pub(super) from: Party,
+    pub(super) number: u64,
+    /// It came before.
+    pub(super) arrived: bool,
+}
+
+/// The tags of letters that may come, or came lately, from any contact's device.
+pub(super) fn expected(view: &View<impl Source>, me: &Me) -> Result<Vec<(Tag, Expected)>> {
+    let mut tags = Vec::new();
+    for (identity, contact) in ready(view)? {
+        for device in contact.devices.keys() {
+            let Some(lines) = view.lines(device)?.filter(|lines| lines.prekey > 0) else {
+                continue;
+            };
+            let Some((_, line)) = me.lines_with(identity, *device, &contact) else {
+                continue;
+            };
+            let expected = lines.window.expected().map(|number| (number, false));
+            let arrived = lines.window.arrived().map(|number| (number, true));
+            tags.extend(expected.chain(arrived).map(|(number, arrived)| {
+                let from = line.from();
+                let of = Expected {
+                    from,
+                    number,
+                    arrived,
+                };
+                (line.tag(number), of)
+            }));
+        }
+    }
+    Ok(tags)
+}
+
+/// What opening a letter gave.
+pub(super) struct Opened {
+    pub(super) receipt: Receipt,
+    pub(super) results: Vec<JobResult>,
+    pub(super) aftermath: Aftermath,
+}
+
+/// Opens a letter: its key ends, its entry is kept, its receipt is owed. Nothing changes where it is none.
+pub(super) fn open(
+    txn: &mut Txn<'_>,
+    me: &Me,
+    of: Expected,
+    envelope: &Envelope,
+    from: &From,
+) -> Result<Option<Opened>> {
+    let (identity, device) = (of.from.identity, of.from.device);
+    let contact = txn
+        .contact(&identity)?
+        .filter(|contact| contact.state == ContactState::Ready);
+    let Some((contact, mut lines)) = contact.zip(txn.lines(&device)?) else {
+        return Ok(None);
+    };
+    let (Some(space), Some((_, line))) = (
+        Me::space_with(&contact),
+        me.lines_with(identity, device, &contact),
+    ) else {
+        return Ok(None);
+    };
+    if !lines.window.expects(of.number) || line.tag(of.number) != envelope.outside().tag {
+        return Ok(None);
+    }
+    let id = line.prekey_of(envelope.outside(), of.number);
+    let Some(row) = txn.own_prekey(&(device, id))? else {
+        return Ok(None);
+    };
+    let secret = {
+        let epochs = lock(&me.epochs);
+        let key = epochs.get(row.epoch);
+        key.and_then(|key| key.unwrap(device, id, &row.wrapped))
+    };
+    let Some(letter) = secret.and_then(|secret| line.open(envelope, &secret, of.number).ok())
+    else {
+        return Ok(None);
+    };
+    if row.until_day.is_none() {
+        txn.remove_own_prekey(&(device, id))?;
+    }
+    lines.window = lines.window.after(of.number);
+    txn.put_lines(&device, &lines)?;
+    let owed = Owed {
+        receipt: letter.receipt,
+        to: identity,
+        told: false,
+        since: from.now,
+    };
+    txn.put_owed(&envelope.outside().tag, &owed)?;
+    let (mut results, mut aftermath) = (Vec::new(), Aftermath::default());
+    let receipt = letter.receipt;
+    let weak = row.until_day.is_some();
+    keep_entry(txn, (space, identity), letter, weak, from, &mut aftermath)?;
+    results.extend(settle(txn, space, device, from, &mut aftermath)?);
+    Ok(Some(Opened {
+        receipt,
+        results,
+        aftermath,
+    }))
+}
+
+/// Keeps an entry that came in a letter, where it isn't held. It joins its feed in [`settle`].
+fn keep_entry(
+    txn: &mut Txn<'_>,
+    (space, author): (SpaceId, IdentityId),
+    letter: Letter,
+    weak: bool,
+    from: &From,
+    aftermath: &mut Aftermath,
+) -> Result<()> {
+    let (device, seq) = (letter.header.device, letter.header.seq);
+    let held = txn.frontier(space, device)?.map_or(0, |feed| feed.base);
+    let Some(context) = txn.context(space)? else {
+        return Ok(());
+    };
+    let sound = verify_body(&context, &letter.header, &letter.body).is_ok();
+    let known = txn.loose_in(space)?;
+    if seq < held || !sound || known.len() >= LOOSE_MAX {
+        return Ok(());
+    }
+    if txn.loose(&(space, device, seq))?.is_some() {
+        return Ok(());
+    }
+    let loose = Loose {
+        author,
+        backlink: letter.header.backlink,
+        created: letter.header.created,
+        signature: letter.signature,
+        body: letter.body,
+        received: from.now,
+        read: false,
+        weak,
+    };
+    aftermath.note_loose(space, author, letter.header.id());
+    txn.put_loose(&(space, device, seq), &loose)
+}
+
+/// The header of an entry that came in a letter.
+pub(super) fn loose_header(space: SpaceId, device: DeviceId, seq: u64, loose: &Loose) -> Header {
+    Header {
+        space,
+        device,
+        seq,
+        backlink: loose.backlink,
+        created: loose.created,
+        body_len: u32::try_from(loose.body.len()).unwrap_or(u32::MAX),
+        body_hash: *blake3::hash(&loose.body).as_bytes(),
+    }
+}
+
+/// Takes entries that came in letters into their feed, as far as they join what is held now, and drops
+/// those that came another way.
+pub(crate) fn settle(
+    txn: &mut Txn<'_>,
+    space: SpaceId,
+    device: DeviceId,
+    from: &From,
+    aftermath: &mut Aftermath,
+) -> Result<Vec<JobResult>> {
+    let mut results = Vec::new();
+    let loose: BTreeMap<u64, Loose> = txn
+        .loose_in(space)?
+        .into_iter()
+        .filter(|(of, ..)| *of == device)
+        .map(|(_, seq, loose)| (seq, loose))
+        .collect();
+    for (seq, loose) in loose {
+        let facts = txn.facts(space, device)?;
+        if seq < facts.head.next {
+            txn.remove_loose(&(space, device, seq))?;
+            continue;
+        }
+        if seq > facts.head.next || loose.backlink != facts.head.top {
+            break;
+        }
+        let mut run = Run::new(seq, loose.backlink);
+        run.items.push(Item {
+            created: loose.created,
+            body: BodyPart::Present(&loose.body),
+        });
+        run.signatures.push((0, loose.signature));
+        let Some(context) = txn.context(space)? else {
+            break;
+        };
+        let id = loose_header(space, device, seq, &loose).id();
+        if let Ok(Outcome::Continues(run)) = verify_run(&context, &facts, run.encode()) {
+            let jobs = vec![Job::Import { space, run }];
+            results.extend(from.take_into(txn, jobs, aftermath)?);
+            txn.settle()?;
+            if loose.read {
+                txn.mark_read(&[id])?;
+            }
+        }
+        // Where the feed doesn't take it, the next meeting says why.
+        txn.remove_loose(&(space, device, seq))?;
+    }
+    Ok(results)
+}
