@@ -9,6 +9,7 @@ use super::{
     stored::Kind,
 };
 use crate::{
+    courier,
     frame::{Control, Data, Hint, LinkClass, TailWant},
     frontier::Frontier,
     ids::DeviceId,
@@ -69,6 +70,8 @@ impl Session {
         store: &S,
     ) -> Result<(), Fatal<S::Error>> {
         match lane {
+            // About letters the session knows nothing: who drives it looks at them, or doesn't.
+            Lane::Control if courier::is_courier(frame) && self.theirs.is_some() => Ok(()),
             Lane::Control => self.handle_control(Control::decode(frame)?, now, store),
             Lane::Space(channel) => self.handle_data(channel, frame, now, store),
         }
