@@ -4,7 +4,7 @@
 mod tests;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -447,11 +447,8 @@ pub(crate) async fn welcome(inner: Arc<Inner>, conn: Connection) {
                 },
                 Ok(Ok(false)) => JoinAnswer::Refused(Refusal::Declined),
                 Ok(Err(_)) | Err(_) => {
-                    inner
-                        .waiting
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .remove(&id);
+                    let waiting = inner.waiting.lock();
+                    hang_up(&mut waiting.unwrap_or_else(PoisonError::into_inner), id);
                     return;
                 }
             }
@@ -465,6 +462,13 @@ pub(crate) async fn welcome(inner: Arc<Inner>, conn: Connection) {
         stream.finish().await;
     }
     conn.close(CloseCode::Done, "");
+}
+
+/// Somebody whose line nobody holds any more doesn't wait; they may have come again, on another.
+fn hang_up(waiting: &mut BTreeMap<IdentityId, Waiting>, id: IdentityId) {
+    if waiting.get(&id).is_some_and(|one| one.decide.is_closed()) {
+        waiting.remove(&id);
+    }
 }
 
 async fn hear(inner: &Arc<Inner>, conn: &Connection) -> Option<(MeetStream, [u8; 32], Join)> {
@@ -535,23 +539,38 @@ async fn answer(
     if used == Use::Declined {
         return Ok(Answer::Refuse(Refusal::Declined));
     }
-    if used == Use::Asks {
-        let (decide, decided) = oneshot::channel();
-        inner
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Waiting { decide });
-        inner.events.emit(EventKind::Contact, about_contact(id));
-        return Ok(Answer::Ask {
-            card: Box::new(card),
-            secret: invite.secret.clone(),
-            decided,
-        });
+    if used == Use::Asks
+        && let Some(answer) = ask(inner, &card, &invite.secret)?
+    {
+        return Ok(answer);
     }
     accept(inner, exporter, card, &invite.secret)
         .await
         .map(Answer::Welcome)
+}
+
+/// Asks the person, as long as the line is held; nothing where they have said yes since.
+fn ask(inner: &Inner, card: &Card, invite: &InviteSecret) -> Result<Option<Answer>> {
+    let id = card.certificate.identity;
+    let (decide, decided) = oneshot::channel();
+    let lines = || inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    lines().insert(id, Waiting { decide });
+    // It may have been decided when nobody held the line.
+    let state = inner.store.read()?.contact(&id)?.map(|known| known.state);
+    if state == Some(ContactState::Asks) {
+        inner.events.emit(EventKind::Contact, about_contact(id));
+        return Ok(Some(Answer::Ask {
+            card: Box::new(card.clone()),
+            secret: invite.clone(),
+            decided,
+        }));
+    }
+    drop(decided);
+    hang_up(&mut lines(), id);
+    Ok(match state {
+        Some(_) => None,
+        None => Some(Answer::Refuse(Refusal::Declined)),
+    })
 }
 
 /// What a use of an invite comes to.
@@ -628,22 +647,26 @@ async fn accept(
     })
 }
 
-/// The person decided about somebody who asks; whether they hold the line.
+/// The person decided about somebody who asks; whether they hold the line. A no is on the disk
+/// already. Only then the line is looked for: who comes meanwhile reads there what was decided.
 pub(crate) async fn decide(inner: &Arc<Inner>, id: IdentityId, yes: bool) -> Result<bool> {
+    if yes {
+        // Until they hear of it: pending, without a link.
+        let accept = |contact: &mut Contact| {
+            if contact.state == ContactState::Asks {
+                contact.state = ContactState::Pending;
+            }
+        };
+        inner
+            .store
+            .write(move |txn| records::change_contact(txn, id, accept))
+            .await?;
+    }
     let waiting = inner
         .waiting
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .remove(&id);
-    if yes {
-        // Until they hear of it: pending, without a link.
-        inner
-            .store
-            .write(move |txn| {
-                records::change_contact(txn, id, |contact| contact.state = ContactState::Pending)
-            })
-            .await?;
-    }
     let there = waiting.is_some_and(|waiting| waiting.decide.send(yes).is_ok());
     inner.events.emit(EventKind::Contact, about_contact(id));
     Ok(there)

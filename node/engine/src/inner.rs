@@ -243,7 +243,7 @@ impl Inner {
     /// Meetings with a contact in which the other side answered: they are online.
     pub(crate) fn online_meetings(&self, contact: IdentityId) -> Vec<Arc<Meeting>> {
         let mut meetings = self.meetings_of(contact);
-        meetings.retain(|meeting| meeting.is_confirmed());
+        meetings.retain(|meeting| meeting.is_online());
         meetings
     }
 
@@ -288,6 +288,9 @@ impl Inner {
             }
             // Others may carry what was written for them.
             self.tell_letters();
+        } else if meeting.is_online() {
+            self.events
+                .emit(EventKind::Presence, about_contact(meeting.contact));
         }
     }
 

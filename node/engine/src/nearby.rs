@@ -62,8 +62,9 @@ const UNOPENED_MAX: usize = 8;
 const SESSIONS_PER_REMOTE_MAX: usize = 3;
 /// Devices that are dialled in one opening. A flood of invented ones ends here.
 const SEEN_MAX: usize = 64;
-/// Between two tries to dial somebody who was seen.
+/// Between two tries to dial somebody who was seen; it doubles up to the second, until there is news.
 const DIAL_AGAIN: Duration = Duration::from_secs(1);
+const DIAL_AGAIN_MAX: Duration = Duration::from_secs(8);
 /// How long it may take from a connection to the words.
 const GREETING_WAIT: Duration = Duration::from_secs(10);
 /// How long it may take from both people's yes to the contact.
@@ -120,16 +121,12 @@ struct Tries {
 }
 
 impl Tries {
-    /// A link-local address names its interface, which the transport loses: it is the last resort.
+    /// Where to dial. A link-local address of IPv6 names its interface, which the transport loses on
+    /// the way back; and it stays with such a one when a better one comes, so it is never tried.
     fn targets(&self) -> Vec<SocketAddr> {
-        let is_last = |addr: &&SocketAddr| matches!(addr, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
-        let better = self.addrs.iter().filter(|addr| !is_last(addr));
-        let better: Vec<_> = better.copied().collect();
-        if better.is_empty() {
-            self.addrs.iter().copied().collect()
-        } else {
-            better
-        }
+        let leads_nowhere = |addr: &&SocketAddr| matches!(addr, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
+        let addrs = self.addrs.iter().filter(|addr| !leads_nowhere(addr));
+        addrs.copied().collect()
     }
 }
 
@@ -482,9 +479,10 @@ fn saw(inner: &Arc<Inner>, opening: &Arc<Opening>, seen: Seen) {
         .spawn(async move { reach(inner, opening, seen.endpoint).await });
 }
 
-/// Dials a device until it answers or was tried often enough.
+/// Dials a device until it answered often enough. Where no connection comes the address that leads to
+/// it may not have been heard yet.
 async fn reach(inner: Arc<Inner>, opening: Arc<Opening>, remote: EndpointId) {
-    let mut tried = 0;
+    let (mut tried, mut pause) = (0, DIAL_AGAIN);
     while tried < SESSIONS_PER_REMOTE_MAX {
         let (addrs, news) = {
             let tally = lock(&opening.tally);
@@ -503,9 +501,9 @@ async fn reach(inner: Arc<Inner>, opening: Arc<Opening>, remote: EndpointId) {
             // Nobody waits until an address is given up while there is another.
             () = news.notified() => continue,
         };
-        tried += 1;
         match dialled {
             Ok(conn) => {
+                tried += 1;
                 if converse(&inner, &opening, conn).await {
                     return;
                 }
@@ -514,8 +512,8 @@ async fn reach(inner: Arc<Inner>, opening: Arc<Opening>, remote: EndpointId) {
         }
         tokio::select! {
             () = opening.stop.cancelled() => return,
-            () = news.notified() => {}
-            () = sleep(DIAL_AGAIN) => {}
+            () = news.notified() => pause = DIAL_AGAIN,
+            () = sleep(pause) => pause = (pause * 2).min(DIAL_AGAIN_MAX),
         }
     }
 }

@@ -359,6 +359,7 @@ fn take_place(inner: &Inner, meeting: &Arc<Meeting>) -> bool {
         if crossed && dialer(&existing.conn) < dialer(&meeting.conn) {
             return false;
         }
+        meeting.follows(existing);
         existing.notices.end(CloseCode::Superseded);
     }
     meetings.insert(meeting.endpoint, meeting.clone());

@@ -89,8 +89,8 @@ pub(crate) fn taken_by(bytes: &[u8]) -> usize {
 
 /// All routes under [`PREFIX`], behind the token.
 pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    let (router, _) = describe().finish();
-    router
+    routes(Routes::new())
+        .router()
         .fallback(async || Fault::not_found("this path"))
         .method_not_allowed_fallback(async |method: Method| {
             Fault::new(
@@ -103,7 +103,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
 
 /// The API's description, made when somebody first asks for it.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    let (_, document) = describe().finish();
+    let document = routes(Routes::described()).document();
     document.to_json().unwrap_or_default()
 });
 
@@ -112,8 +112,8 @@ async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, kind)], DOCUMENT.as_str())
 }
 
-fn describe() -> Routes {
-    let routes = Routes::new().get(
+fn routes(routes: Routes) -> Routes {
+    let routes = routes.get(
         OPENAPI,
         openapi,
         doc(

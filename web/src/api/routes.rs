@@ -35,12 +35,28 @@ const PROBLEM: &str = "Problem";
 
 type Schemas = Vec<(String, RefOr<Schema>)>;
 
-/// The description of one call.
+/// What is said of one call. It is words and ways to get more of them: the whole takes megabytes, and
+/// is made only for who asks for it.
 pub(crate) struct Doc {
-    operation: OperationBuilder,
-    schemas: Schemas,
-    faults: Vec<FaultKind>,
+    tag: &'static str,
+    summary: &'static str,
+    parts: Vec<Part>,
     access: Access,
+}
+
+/// The schema of a type; those that it needs go to the list.
+type SchemaOf = fn(&mut Schemas) -> RefOr<Schema>;
+
+enum Part {
+    Takes(SchemaOf),
+    Gives(u16, &'static str, SchemaOf),
+    Lists(&'static str, SchemaOf),
+    Paged,
+    Query(&'static str, &'static str),
+    Empty(&'static str),
+    Streams(&'static str, SchemaOf),
+    Document(&'static str),
+    CanFail(&'static [FaultKind]),
 }
 
 /// What a call needs.
@@ -55,11 +71,11 @@ enum Access {
 }
 
 /// A call that is described as `summary`.
-pub(crate) fn doc(tag: &str, summary: &str) -> Doc {
+pub(crate) fn doc(tag: &'static str, summary: &'static str) -> Doc {
     Doc {
-        operation: OperationBuilder::new().tag(tag).summary(Some(summary)),
-        schemas: Vec::new(),
-        faults: Vec::new(),
+        tag,
+        summary,
+        parts: Vec::new(),
         access: Access::Whole,
     }
 }
@@ -71,99 +87,54 @@ fn schema_of<T: ToSchema>(schemas: &mut Schemas) -> RefOr<Schema> {
 }
 
 impl Doc {
+    fn and(mut self, part: Part) -> Self {
+        self.parts.push(part);
+        self
+    }
+
     /// It takes a body.
-    pub(crate) fn takes<T: ToSchema>(mut self) -> Self {
-        let content = ContentBuilder::new()
-            .schema(Some(schema_of::<T>(&mut self.schemas)))
-            .build();
-        let body = RequestBodyBuilder::new()
-            .content("application/json", content)
-            .required(Some(Required::False))
-            .build();
-        self.operation = self.operation.request_body(Some(body));
-        self.can_fail(&[
-            FaultKind::Malformed,
-            FaultKind::TooLarge,
-            FaultKind::UnsupportedMediaType,
-            FaultKind::Invalid,
-        ])
+    pub(crate) fn takes<T: ToSchema>(self) -> Self {
+        self.and(Part::Takes(schema_of::<T>))
     }
 
     /// It answers with an object.
-    pub(crate) fn gives<T: ToSchema>(mut self, status: u16, what: &str) -> Self {
-        let schema = schema_of::<T>(&mut self.schemas);
-        self.answer(status, what, "application/json", schema)
+    pub(crate) fn gives<T: ToSchema>(self, status: u16, what: &'static str) -> Self {
+        self.and(Part::Gives(status, what, schema_of::<T>))
     }
 
     /// It answers with a list, a page at a time.
-    pub(crate) fn lists<T: ToSchema>(mut self, what: &str) -> Self {
-        let item = schema_of::<T>(&mut self.schemas);
-        let next = ObjectBuilder::new()
-            .schema_type(utoipa::openapi::schema::SchemaType::from_iter([
-                Type::String,
-                Type::Null,
-            ]))
-            .description(Some("The cursor of the next page, null at the end."));
-        let list = ObjectBuilder::new()
-            .property(
-                "items",
-                utoipa::openapi::schema::ArrayBuilder::new().items(item),
-            )
-            .property("next", next)
-            .required("items")
-            .required("next");
-        self.answer(
-            200,
-            what,
-            "application/json",
-            Schema::from(list.build()).into(),
-        )
+    pub(crate) fn lists<T: ToSchema>(self, what: &'static str) -> Self {
+        self.and(Part::Lists(what, schema_of::<T>))
     }
 
     /// The list can be asked for in pages.
     pub(crate) fn paged(self) -> Self {
-        let limit = format!("Items at most, 1 to {PAGE_ITEMS_MAX}; {PAGE_ITEMS} by default.");
-        self.query("limit", &limit)
-            .query("cursor", "Where to start: `next` of the page before.")
-            .can_fail(&[FaultKind::Invalid])
+        self.and(Part::Paged)
     }
 
     /// It takes a value in its query.
-    pub(crate) fn query(mut self, name: &str, what: &str) -> Self {
-        self.operation = self.operation.parameter(
-            ParameterBuilder::new()
-                .name(name)
-                .parameter_in(ParameterIn::Query)
-                .required(Required::False)
-                .description(Some(what))
-                .schema(Some(String::schema())),
-        );
-        self
+    pub(crate) fn query(self, name: &'static str, what: &'static str) -> Self {
+        self.and(Part::Query(name, what))
     }
 
     /// It answers with nothing.
-    pub(crate) fn empty(mut self, what: &str) -> Self {
-        let response = ResponseBuilder::new().description(what).build();
-        self.operation = self.operation.response("204", response);
-        self
+    pub(crate) fn empty(self, what: &'static str) -> Self {
+        self.and(Part::Empty(what))
     }
 
     /// It answers with a stream of server-sent events.
-    pub(crate) fn streams<T: ToSchema>(mut self, what: &str) -> Self {
-        schema_of::<T>(&mut self.schemas);
-        self.answer(200, what, "text/event-stream", String::schema())
+    pub(crate) fn streams<T: ToSchema>(self, what: &'static str) -> Self {
+        self.and(Part::Streams(what, schema_of::<T>))
     }
 
     /// It answers with some JSON.
-    pub(crate) fn document(self, what: &str) -> Self {
-        let object = Schema::from(ObjectBuilder::new().build());
-        self.answer(200, what, "application/json", object.into())
+    pub(crate) fn document(self, what: &'static str) -> Self {
+        self.and(Part::Document(what))
     }
 
     /// Kinds of faults that are its own; those that every call has are added.
-    pub(crate) fn can_fail(mut self, kinds: &[FaultKind]) -> Self {
-        self.faults.extend(kinds);
-        self
+    pub(crate) fn can_fail(self, kinds: &'static [FaultKind]) -> Self {
+        self.and(Part::CanFail(kinds))
     }
 
     /// It needs no token and works before set-up.
@@ -178,21 +149,126 @@ impl Doc {
         self
     }
 
-    fn answer(mut self, status: u16, what: &str, media: &str, schema: RefOr<Schema>) -> Self {
+    fn describe(self, method: &HttpMethod, path: &str, schemas: &mut Schemas) -> Operation {
+        let operation = OperationBuilder::new()
+            .tag(self.tag)
+            .summary(Some(self.summary));
+        let mut described = Described {
+            operation,
+            faults: Vec::new(),
+            schemas,
+        };
+        for part in self.parts {
+            described.add(part);
+        }
+        described.finish(method, path, &self.access)
+    }
+}
+
+/// The description of one call while it is made.
+struct Described<'a> {
+    operation: OperationBuilder,
+    faults: Vec<FaultKind>,
+    schemas: &'a mut Schemas,
+}
+
+impl Described<'_> {
+    fn add(&mut self, part: Part) {
+        match part {
+            Part::Takes(schema) => self.takes(schema),
+            Part::Gives(status, what, schema) => {
+                let schema = schema(self.schemas);
+                self.answer(status, what, "application/json", schema);
+            }
+            Part::Lists(what, schema) => self.lists(what, schema),
+            Part::Paged => {
+                let limit =
+                    format!("Items at most, 1 to {PAGE_ITEMS_MAX}; {PAGE_ITEMS} by default.");
+                self.query("limit", &limit);
+                self.query("cursor", "Where to start: `next` of the page before.");
+                self.faults.push(FaultKind::Invalid);
+            }
+            Part::Query(name, what) => self.query(name, what),
+            Part::Empty(what) => {
+                let response = ResponseBuilder::new().description(what).build();
+                self.change(|operation| operation.response("204", response));
+            }
+            Part::Streams(what, schema) => {
+                schema(self.schemas);
+                self.answer(200, what, "text/event-stream", String::schema());
+            }
+            Part::Document(what) => {
+                let object = Schema::from(ObjectBuilder::new().build());
+                self.answer(200, what, "application/json", object.into());
+            }
+            Part::CanFail(kinds) => self.faults.extend(kinds),
+        }
+    }
+
+    fn change(&mut self, change: impl FnOnce(OperationBuilder) -> OperationBuilder) {
+        self.operation = change(std::mem::take(&mut self.operation));
+    }
+
+    fn takes(&mut self, schema: SchemaOf) {
+        let content = ContentBuilder::new()
+            .schema(Some(schema(self.schemas)))
+            .build();
+        let body = RequestBodyBuilder::new()
+            .content("application/json", content)
+            .required(Some(Required::False))
+            .build();
+        self.change(|operation| operation.request_body(Some(body)));
+        self.faults.extend([
+            FaultKind::Malformed,
+            FaultKind::TooLarge,
+            FaultKind::UnsupportedMediaType,
+            FaultKind::Invalid,
+        ]);
+    }
+
+    fn lists(&mut self, what: &str, schema: SchemaOf) {
+        let item = schema(self.schemas);
+        let next = ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::SchemaType::from_iter([
+                Type::String,
+                Type::Null,
+            ]))
+            .description(Some("The cursor of the next page, null at the end."));
+        let list = ObjectBuilder::new()
+            .property(
+                "items",
+                utoipa::openapi::schema::ArrayBuilder::new().items(item),
+            )
+            .property("next", next)
+            .required("items")
+            .required("next");
+        let list = Schema::from(list.build());
+        self.answer(200, what, "application/json", list.into());
+    }
+
+    fn query(&mut self, name: &str, what: &str) {
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Query)
+            .required(Required::False)
+            .description(Some(what))
+            .schema(Some(String::schema()));
+        self.change(|operation| operation.parameter(parameter));
+    }
+
+    fn answer(&mut self, status: u16, what: &str, media: &str, schema: RefOr<Schema>) {
         let content = ContentBuilder::new().schema(Some(schema)).build();
         let response = ResponseBuilder::new()
             .description(what)
             .content(media, content)
             .build();
-        self.operation = self.operation.response(status.to_string(), response);
-        self
+        self.change(|operation| operation.response(status.to_string(), response));
     }
 
-    fn finish(mut self, method: &HttpMethod, path: &str, schemas: &mut Schemas) -> Operation {
-        schemas.append(&mut self.schemas);
-        let mut faults = self.faults;
+    fn finish(mut self, method: &HttpMethod, path: &str, access: &Access) -> Operation {
+        let mut faults = std::mem::take(&mut self.faults);
         faults.extend([FaultKind::ForeignHost, FaultKind::Internal]);
-        match self.access {
+        match access {
             Access::Whole => faults.extend([
                 FaultKind::Unauthorized,
                 FaultKind::ForeignOrigin,
@@ -200,7 +276,7 @@ impl Doc {
             ]),
             Access::Token => faults.extend([FaultKind::Unauthorized, FaultKind::ForeignOrigin]),
             Access::Open => {
-                self.operation = self.operation.security(SecurityRequirement::default());
+                self.change(|operation| operation.security(SecurityRequirement::default()));
             }
         }
         let mut operation = self
@@ -267,19 +343,27 @@ fn operation_id(method: &HttpMethod, path: &str) -> String {
     format!("{}_{}", method_name(method), words.join("_"))
 }
 
-/// A router that grows together with its description.
+/// A router that grows together with its description, where somebody wants that.
 pub(crate) struct Routes {
     router: Router<Arc<App>>,
-    paths: Paths,
-    schemas: Schemas,
+    described: Option<(Paths, Schemas)>,
 }
 
 impl Routes {
+    /// To answer calls.
     pub(crate) fn new() -> Self {
         Self {
             router: Router::new(),
-            paths: Paths::new(),
-            schemas: vec![(Problem::name().into_owned(), Problem::schema())],
+            described: None,
+        }
+    }
+
+    /// To describe them.
+    pub(crate) fn described() -> Self {
+        let schemas = vec![(Problem::name().into_owned(), Problem::schema())];
+        Self {
+            router: Router::new(),
+            described: Some((Paths::new(), schemas)),
         }
     }
 
@@ -336,22 +420,27 @@ impl Routes {
         handler: H,
         doc: Doc,
     ) -> Self {
-        let operation = doc.finish(&method, path, &mut self.schemas);
-        let item = PathItem::new(method, operation);
-        self.paths
-            .paths
-            .entry(format!("{PREFIX}{path}"))
-            .or_default()
-            .merge_operations(item);
+        if let Some((paths, schemas)) = &mut self.described {
+            let operation = doc.describe(&method, path, schemas);
+            let item = PathItem::new(method, operation);
+            let at = paths.paths.entry(format!("{PREFIX}{path}"));
+            at.or_default().merge_operations(item);
+        }
         self.router = self.router.route(path, on(filter, handler));
         self
     }
 
-    /// The router and the document that describes it.
-    pub(crate) fn finish(mut self) -> (Router<Arc<App>>, OpenApi) {
-        Problem::schemas(&mut self.schemas);
+    /// The router.
+    pub(crate) fn router(self) -> Router<Arc<App>> {
+        self.router
+    }
+
+    /// The document that describes it.
+    pub(crate) fn document(self) -> OpenApi {
+        let (paths, mut schemas) = self.described.unwrap_or_default();
+        Problem::schemas(&mut schemas);
         let mut components = Components::new();
-        components.schemas = self.schemas.into_iter().collect();
+        components.schemas = schemas.into_iter().collect();
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
@@ -371,16 +460,15 @@ impl Routes {
                     .identifier(Some("MIT OR Apache-2.0"))
                     .build(),
             ));
-        let document = OpenApiBuilder::new()
+        OpenApiBuilder::new()
             .info(info.build())
-            .paths(self.paths)
+            .paths(paths)
             .components(Some(components))
             .security(Some([SecurityRequirement::new(
                 TOKEN,
                 Vec::<String>::new(),
             )]))
-            .build();
-        (self.router, document)
+            .build()
     }
 }
 

@@ -161,3 +161,21 @@ fn two_links_that_cross_end_in_one_secret() {
     let said = Said::new(high, low, high_dials.clone(), true);
     assert_eq!(said.choose(Some(&ready(&low_dials))), high_dials);
 }
+
+/// The joiner hung up at the first answer and came again; the end of the first line took the second one
+/// with it, and what the person decided was heard ten minutes later.
+#[test]
+fn the_end_of_one_line_leaves_the_next() {
+    let (mut waiting, id) = (BTreeMap::new(), who(BEN));
+    let (decide, first) = oneshot::channel();
+    waiting.insert(id, Waiting { decide });
+    let (decide, mut second) = oneshot::channel();
+    waiting.insert(id, Waiting { decide });
+    drop(first);
+    hang_up(&mut waiting, id);
+    let decided = waiting.contains_key(&id);
+    assert!(decided && second.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+    drop(second);
+    hang_up(&mut waiting, id);
+    assert!(waiting.is_empty());
+}

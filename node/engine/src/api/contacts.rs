@@ -373,9 +373,6 @@ impl Node {
         })?;
         // Cut first, so that nothing arrives after it is forgotten.
         self.0.end_contact(id, &records::endpoints(&row));
-        if row.state == Row::Asks {
-            adding::decide(&self.0, id, false).await?;
-        }
         let key = beacons::fresh_key();
         self.0
             .store
@@ -385,6 +382,9 @@ impl Node {
                 beacons::renew(txn, key)
             })
             .await?;
+        if row.state == Row::Asks {
+            adding::decide(&self.0, id, false).await?;
+        }
         self.0.tell_audience();
         self.0.contacts_changed();
         self.0.events.emit(EventKind::Contact, about_contact(id));

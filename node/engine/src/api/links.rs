@@ -111,7 +111,7 @@ impl Node {
         let meetings = self.0.meetings();
         let contacts: BTreeSet<_> = meetings
             .values()
-            .filter(|meeting| meeting.is_confirmed() && meeting.link_kind() == Some(kind))
+            .filter(|meeting| meeting.is_online() && meeting.link_kind() == Some(kind))
             .map(|meeting| meeting.contact)
             .collect();
         contacts.len() as u64

@@ -37,7 +37,7 @@ impl Node {
             .0
             .meetings()
             .values()
-            .filter(|meeting| meeting.is_confirmed())
+            .filter(|meeting| meeting.is_online())
             .map(|meeting| meeting.contact)
             .collect();
         let online = rows.iter().filter(|(id, _)| ids.contains(id));

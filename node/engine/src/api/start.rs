@@ -216,7 +216,7 @@ impl Node {
             .0
             .meetings()
             .values()
-            .filter(|meeting| meeting.is_confirmed())
+            .filter(|meeting| meeting.is_online())
             .map(|meeting| meeting.contact)
             .collect();
         let mut counts = Counts {

@@ -80,6 +80,8 @@ pub(crate) struct Meeting {
     pub(crate) notices: Notices,
     /// The other side answered: until then the contact doesn't count as online.
     pub(super) confirmed: AtomicBool,
+    /// It took the place of one in which the other side had answered.
+    continues: AtomicBool,
     pub(crate) want: AtomicU64,
     /// Bytes that wait for the disk, and frontiers that are remembered.
     pub(super) waiting: AtomicUsize,
@@ -149,6 +151,7 @@ impl Meeting {
             since,
             notices: Notices::default(),
             confirmed: AtomicBool::new(false),
+            continues: AtomicBool::new(false),
             want: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             claims: AtomicUsize::new(0),
@@ -162,6 +165,17 @@ impl Meeting {
     /// Whether the other side answered.
     pub(crate) fn is_confirmed(&self) -> bool {
         self.confirmed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the contact counts as online by it. Who was heard on another connection a moment ago
+    /// doesn't go because a newer one takes its place.
+    pub(crate) fn is_online(&self) -> bool {
+        self.is_confirmed() || self.continues.load(Ordering::Relaxed)
+    }
+
+    /// Takes the place of another meeting with the same device.
+    pub(crate) fn follows(&self, before: &Self) {
+        self.continues.store(before.is_online(), Ordering::Relaxed);
     }
 
     /// Bytes that wait for the disk, and frontiers of the peer that are remembered.
