@@ -625,6 +625,8 @@ pub struct Post {
     pub own: bool,
     /// A friend brought it before what its author wrote earlier, which is still missing.
     pub ahead: bool,
+    /// It came in a letter under a key of last resort, which may have been used before.
+    pub weak_key: bool,
     /// What people put under it.
     pub reactions: Vec<Reaction>,
     /// What it embeds, of a reblog.

@@ -311,8 +311,7 @@ impl Txn<'_> {
             let devices: Vec<_> = known.devices.keys().copied().collect();
             self.forget_letters(*identity, &devices)?;
             if let Some(secret) = known.pair_secret {
-                let space = conversation_id(&secret.0);
-                self.remove_all(Table::Loose, Key::new().bytes(&space.0), usize::MAX)?;
+                self.forget_loose(conversation_id(&secret.0))?;
             }
         }
         self.remove_all(Table::OffersOut, Key::new().bytes(&identity.0), usize::MAX)?;

@@ -160,6 +160,7 @@ fn not_arrived(blog: &view::Blog, topic: view::Topic) -> view::Post {
         unread: topic.unread > 0,
         own: blog.own,
         ahead: false,
+        weak_key: false,
         reactions: Vec::new(),
         reblog: None,
         delivery: None,

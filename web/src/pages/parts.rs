@@ -144,6 +144,8 @@ pub(crate) struct PostView {
     expired: bool,
     /// Brought before what its author wrote earlier.
     ahead: bool,
+    /// Sealed under a key of last resort.
+    weak_key: bool,
     form_token: String,
     /// The form that answers this post.
     pub(crate) reply: Option<ReplyForm>,
@@ -216,6 +218,7 @@ impl PostView {
             }),
             expired: post.delivery == Some(Delivery::Expired),
             ahead: post.ahead,
+            weak_key: post.weak_key,
             delivery: post.delivery.map(delivery_words),
             form_token: form_token.to_owned(),
             reply: None,

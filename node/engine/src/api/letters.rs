@@ -33,8 +33,9 @@ impl Node {
             let space = self.conversation_space(&snapshot, id)?;
             let sealed = letters::sealed_to(&snapshot, space, id, now)?;
             on_their_way += sealed
-                .values()
-                .filter(|state| matches!(state, letters::Sealed::CarriedBy(_)))
+                .iter()
+                // A feed's first entry goes along, and is no message.
+                .filter(|(seq, state)| **seq > 0 && matches!(state, letters::Sealed::CarriedBy(_)))
                 .count() as u64;
             for device in contact.devices.keys() {
                 if !snapshot.their_prekeys_of(*device)?.is_empty() {

@@ -510,6 +510,8 @@ impl Reader<'_> {
             }
             None => None,
         };
+        let private = item.topic.0 == [0; 32] && item.author != self.own;
+        let weak_key = private && self.snapshot.is_weak(item.space, item.id)?;
         Ok(Post {
             id: item.id,
             space: item.space,
@@ -533,6 +535,7 @@ impl Reader<'_> {
             unread: item.unread,
             own: item.author == self.own,
             ahead: false,
+            weak_key,
             reactions,
             reblog,
             delivery,

@@ -99,7 +99,7 @@ pub(super) fn carries_for(view: &View<impl Source>, contact: IdentityId) -> Resu
     Ok(known.state == ContactState::Ready
         && match whose(view)? {
             WhoseLetters::Nobody => false,
-            WhoseLetters::Verified => known.trust == Trust::Verified,
+            WhoseLetters::Verified => matches!(known.trust, Trust::Verified | Trust::Words),
             WhoseLetters::Contacts => true,
         })
 }

@@ -560,7 +560,10 @@ pub(super) fn open(
     let (mut results, mut aftermath) = (Vec::new(), Aftermath::default());
     let receipt = letter.receipt;
     let weak = row.until_day.is_some();
-    keep_entry(txn, (space, identity), letter, weak, from, &mut aftermath)?;
+    if weak {
+        txn.note_weak(space, letter.id())?;
+    }
+    keep_entry(txn, (space, identity), letter, from, &mut aftermath)?;
     results.extend(settle(txn, space, device, from, &mut aftermath)?);
     Ok(Some(Opened {
         receipt,
@@ -574,7 +577,6 @@ fn keep_entry(
     txn: &mut Txn<'_>,
     (space, author): (SpaceId, IdentityId),
     letter: Letter,
-    weak: bool,
     from: &From,
     aftermath: &mut Aftermath,
 ) -> Result<()> {
@@ -599,7 +601,6 @@ fn keep_entry(
         body: letter.body,
         received: from.now,
         read: false,
-        weak,
     };
     aftermath.note_loose(space, author, letter.header.id());
     txn.put_loose(&(space, device, seq), &loose)

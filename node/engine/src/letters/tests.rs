@@ -331,6 +331,18 @@ fn without_keys_the_last_resort_serves_and_without_that_nothing_is_sealed() {
         assert!(cem.open(letter).is_some());
     }
     assert_eq!(cem.texts().len(), 40);
+    let weak = |letter: &Envelope| {
+        let snapshot = cem.store.read().unwrap();
+        let space = conversation_id(&PAIR.0);
+        let number = letters.iter().position(|one| one == letter).unwrap();
+        let feed = ana.store.read().unwrap();
+        let run = feed.run(space, ana.me.party.device, number as u64, 1, 1 << 20);
+        let bytes = run.unwrap().unwrap().bytes;
+        let run = proto::run::Run::decode(&bytes).unwrap();
+        let (id, _) = run.headers(space, ana.me.party.device).next().unwrap();
+        snapshot.is_weak(space, id).unwrap()
+    };
+    assert!(!weak(&letters[31]) && weak(&letters[32]) && weak(&letters[40]));
     // Nobody may be more than a window ahead of what is known to have arrived.
     for number in 0..40 {
         ana.write(&number.to_string());

@@ -10,7 +10,7 @@ use proto::{
     wire::{Reader, WireError, put_prefixed, put_varint},
 };
 
-use super::{Kept, bytes, decode, millis, put_millis};
+use super::{Kept, Setting, bytes, decode, millis, put_millis};
 use crate::{
     error::Result,
     keys::{Key, Prefixed, id_at, number_at, u32_at},
@@ -130,8 +130,6 @@ pub struct Loose {
     pub received: Millis,
     /// Read here.
     pub read: bool,
-    /// The key that it was sealed under may have been used before.
-    pub weak: bool,
 }
 
 fn numbered(device: &DeviceId, number: u64) -> Vec<u8> {
@@ -407,7 +405,6 @@ impl Kept for Loose {
         put_prefixed(out, &self.body);
         put_millis(out, &self.received);
         out.push(u8::from(self.read));
-        out.push(u8::from(self.weak));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -421,7 +418,6 @@ impl Kept for Loose {
                 .to_vec(),
             received: millis(reader)?,
             read: reader.flag("read")?,
-            weak: reader.flag("weak")?,
         })
     }
 }
@@ -513,7 +509,41 @@ impl<S: Source> View<S> {
 /// Counts letters that were carried; numbers never come again.
 const CARRIED_COUNTER: &str = "carried";
 
+/// Where it is noted that an entry came under a key of last resort.
+fn weak_key(space: SpaceId, entry: Option<EntryId>) -> String {
+    let entry = entry.map_or_else(String::new, |entry| entry.to_string());
+    format!("last-resort/{space}/{entry}")
+}
+
+impl<S: Source> View<S> {
+    /// Whether an entry came in a letter under a key of last resort, which may have been used before.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn is_weak(&self, space: SpaceId, entry: EntryId) -> Result<bool> {
+        Ok(self.setting(&weak_key(space, Some(entry)))?.is_some())
+    }
+}
+
 impl Txn<'_> {
+    /// Notes that an entry came under a key of last resort.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn note_weak(&mut self, space: SpaceId, entry: EntryId) -> Result<()> {
+        self.put_setting(&weak_key(space, Some(entry)), &Setting(Vec::new()))
+    }
+
+    /// Forgets what came to a conversation in letters.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn forget_loose(&mut self, space: SpaceId) -> Result<()> {
+        self.remove_all(Table::Loose, Key::new().bytes(&space.0), usize::MAX)?;
+        let weak = Key::new().bytes(weak_key(space, None).as_bytes());
+        self.remove_all(Table::Settings, weak, usize::MAX).map(drop)
+    }
+
     /// The number of the next letter that we carry.
     ///
     /// # Errors

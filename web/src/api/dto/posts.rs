@@ -182,6 +182,9 @@ pub(crate) struct Post {
     /// A friend brought this message before what its author wrote earlier.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) ahead: bool,
+    /// This message came in a letter under a key of last resort, which may have been used before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) weak_key: bool,
 }
 
 impl Post {
@@ -229,6 +232,7 @@ impl Post {
                 _ => None,
             },
             ahead: post.ahead,
+            weak_key: post.weak_key,
         }
     }
 }
