@@ -20,6 +20,7 @@ Parts (all when none is named):
   idle        memory and processor time among contacts, and the start of a node
   slow        today's posts of a month behind over a link of 100 kB/s
   far         a catch-up over round trips of 50, 100 and 200 ms
+  bluetooth   posts over a simulated radio of 100 kB/s, beside a raw transfer
   isolation   what hostile contacts cost others in time, and a node in memory
   lan         how soon contacts meet on a local network, and what being found costs (needs root)
   kill        kill -9 at random moments while both sides write
@@ -65,6 +66,7 @@ pub(crate) enum Part {
     FanOut,
     Slow,
     Far,
+    Bluetooth,
     Page,
     PageMany,
     Idle,
@@ -75,7 +77,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Floor,
         Self::CatchUp,
         Self::CatchUpMany,
@@ -87,6 +89,7 @@ impl Part {
         Self::FanOut,
         Self::Slow,
         Self::Far,
+        Self::Bluetooth,
         Self::Page,
         Self::PageMany,
         Self::Idle,
@@ -109,6 +112,7 @@ impl Part {
             Self::FanOut => "fan-out",
             Self::Slow => "slow",
             Self::Far => "far",
+            Self::Bluetooth => "bluetooth",
             Self::Page => "page",
             Self::PageMany => "page-many",
             Self::Idle => "idle",

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{Config, IdentityId, LinkConfig, Node, SpaceId, StorageConfig, view::NewInvite};
+use engine::{
+    Config, IdentityId, LinkConfig, Node, Radios, SpaceId, StorageConfig, view::NewInvite,
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -78,6 +80,7 @@ impl Member {
         let folder = tempfile::tempdir().unwrap();
         let links = LinkConfig {
             bind: vec!["127.0.0.1:0".parse().unwrap()],
+            radios: Radios::none(),
             ..LinkConfig::default()
         };
         let data_dir = folder.path().join("data");

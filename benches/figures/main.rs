@@ -16,6 +16,7 @@
 
 mod args;
 mod bare;
+mod bluetooth;
 mod catch_up;
 mod crowd;
 mod fan_out;
@@ -115,6 +116,7 @@ fn run(part: Part, args: &Args, table: &mut Table) {
         Part::PageMany => page::run(args, args.many, table),
         Part::Slow => slow::run(args.behind, table),
         Part::Far => far::run(args.far, table),
+        Part::Bluetooth => bluetooth::run(table),
         Part::Idle => idle::run(args, table),
         Part::Isolation => isolation::run(args, table),
         Part::Lan => lan::run(args, table),

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{Config, LinkConfig, Node as Engine, StorageConfig};
+use engine::{Config, LinkConfig, Node as Engine, Radios, StorageConfig};
 use redb::{Database, TableDefinition};
 use serde_json::json;
 
@@ -110,6 +110,7 @@ fn engine_writes(args: &Args, table: &mut Table, sync: &Times) -> Times {
     let (alone, took) = runtime.block_on(async {
         let links = LinkConfig {
             bind: vec!["127.0.0.1:0".parse().unwrap()],
+            radios: Radios::none(),
             ..LinkConfig::default()
         };
         let data_dir = folder.path().join("data");

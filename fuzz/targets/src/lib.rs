@@ -16,6 +16,7 @@
 #[allow(dead_code, reason = "the command needs more of it")]
 mod address;
 pub mod api;
+pub mod bluetooth;
 pub mod body;
 #[path = "../../../src/config.rs"]
 #[allow(dead_code, reason = "the command needs more of it")]
@@ -47,6 +48,7 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     target("api", api::run, api::seeds),
+    target("bluetooth", bluetooth::run, bluetooth::seeds),
     target("body", body::run, body::seeds),
     target("frame", frame::run, frame::seeds),
     target("http", http::run, http::seeds),

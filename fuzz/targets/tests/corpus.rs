@@ -76,7 +76,7 @@ macro_rules! corpora {
 }
 
 corpora!(
-    api, body, frame, http, import, invite, markdown, session, settings, store
+    api, bluetooth, body, frame, http, import, invite, markdown, session, settings, store
 );
 
 #[test]

@@ -45,6 +45,19 @@ pub(crate) struct Node {
     place: Place,
 }
 
+/// Settings that leave this machine's own adapter alone, unless they speak of it: nothing of a test
+/// is to be on the air.
+fn without_radio(settings: &str) -> String {
+    const OFF: &str = "[links]\nbluetooth = false\n";
+    if settings.contains("bluetooth") {
+        settings.to_owned()
+    } else if settings.contains("[links]\n") {
+        settings.replacen("[links]\n", OFF, 1)
+    } else {
+        format!("{settings}\n{OFF}")
+    }
+}
+
 impl Node {
     /// A folder with a settings file and no process.
     pub(crate) fn prepared() -> Self {
@@ -57,6 +70,7 @@ impl Node {
             .prefix("waymeet-test-")
             .tempdir()
             .unwrap();
+        let settings = without_radio(settings);
         fs::write(temp.path().join("settings.toml"), settings).unwrap();
         Self {
             temp,

@@ -102,14 +102,11 @@ impl AdapterView {
     fn of(now: &Bluetooth) -> Option<Self> {
         let refused = now.refused;
         let refused = [
-            (
-                refused.strangers,
-                "connections of people who aren’t your contacts",
-            ),
-            (refused.silent, "connections on which nothing was said"),
-            (refused.garbled, "connections that spoke nonsense"),
-            (refused.busy, "connections that came too fast or too many"),
-            (refused.stuck, "connections that stopped listening"),
+            (refused.strangers, "of people who aren’t your contacts"),
+            (refused.silent, "on which nothing was said"),
+            (refused.garbled, "that spoke nonsense"),
+            (refused.busy, "that came too fast, or were too many"),
+            (refused.stuck, "that stopped listening"),
         ];
         Some(Self {
             name: now.name.clone()?,
