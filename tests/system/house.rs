@@ -217,6 +217,7 @@ const DOCUMENTS: &[&str] = &[
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/ARCHITECTURE.md",
+    "docs/BLUETOOTH.md",
     "docs/PERFORMANCE.md",
     "docs/PROTOCOL.md",
     "docs/ROADMAP.md",

@@ -135,6 +135,20 @@ fn two_people_in_radio_range_do_all_that_they_do_elsewhere() {
 }
 
 #[test]
+fn two_adapters_whose_addresses_change_meet_too() {
+    let Some(mut air) = boot() else { return };
+    let air = &mut air;
+    air.run("mkdir -p /etc/bluetooth && printf '[General]\\nPrivacy = device\\n' >/etc/bluetooth/main.conf");
+    air.start_all();
+    meet_nearby(air);
+    share(air);
+    for node in [&ANA, &BEN] {
+        let bluetooth = adapter(&node.ask(air, "status"));
+        assert_eq!(bluetooth["traceable"], false, "{bluetooth}");
+    }
+}
+
+#[test]
 fn strangers_in_radio_range_delay_nobody() {
     let Some(mut air) = boot() else { return };
     let air = &mut air;

@@ -48,8 +48,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Channels that wait to be taken.
 const ARRIVALS_MAX: usize = 16;
-/// A connection without a channel is ended after this: it costs its adapter a place, and there are few.
-const PART_AFTER: Duration = Duration::from_secs(3);
 /// Where bluetoothd's settings say whether its adapters change their address on the air.
 const SETTINGS: &str = "/etc/bluetooth/main.conf";
 /// The file that Debian has is 14 kB long, nearly all of it comments.
@@ -214,11 +212,7 @@ impl Keeper {
         self.state.send_if_modified(|known| {
             let is_new = *known != state;
             if is_new {
-                match &state {
-                    // Without the addresses.
-                    State::Ready(adapter) => tracing::info!(adapter.name, "Bluetooth is ready"),
-                    state => tracing::info!(?state, "Bluetooth"),
-                }
+                tracing::info!(?state, "Bluetooth");
                 *known = state;
             }
             is_new
@@ -316,7 +310,7 @@ impl Keeper {
             self.say(State::Ready(adapter.clone()));
             let is_busy = *connecting.borrow_and_update() > 0;
             air.listen(wishes.listening, is_busy).await;
-            for left in self.contacts.left(PART_AFTER) {
+            for left in self.contacts.left() {
                 // Somebody else's connection, or gone by itself.
                 air.bus.part(&adapter.name, left, true).await.ok();
             }
@@ -327,8 +321,11 @@ impl Keeper {
                     self.ears.recall(&seen);
                 }
             }
+            let part_at = self.contacts.leave_at().unwrap_or(look_at);
+            let wake_at = look_at.min(part_at).min(air.wake_at(wishes.listening));
             tokio::select! {
-                () = sleep_until(look_at.min(air.wake_at(wishes.listening))) => {}
+                () = sleep_until(wake_at) => {}
+                () = self.contacts.closing() => {}
                 changed = self.wished.changed() => if changed.is_err() {
                     return Ok(());
                 },

@@ -83,7 +83,7 @@ pub enum State {
 }
 
 /// An adapter in use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Adapter {
     /// The system's name for it, such as `hci0`.
     pub name: String,
@@ -93,6 +93,17 @@ pub struct Adapter {
     pub private: bool,
     /// The other adapters that could be chosen.
     pub others: Vec<String>,
+}
+
+impl fmt::Debug for Adapter {
+    /// Without the address, by which the machine would be known again: this goes to logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adapter")
+            .field("name", &self.name)
+            .field("private", &self.private)
+            .field("others", &self.others)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A connection to another radio that keeps the boundaries of frames and their order.

@@ -17,7 +17,7 @@ use bluer::{
 };
 use tokio::{
     io::ReadBuf,
-    sync::{Semaphore, mpsc},
+    sync::{Notify, Semaphore, mpsc, watch},
     time::{Instant, sleep, timeout_at},
 };
 
@@ -28,6 +28,8 @@ use super::super::radio::{Address, Channel, FRAME_BYTES_MAX, State};
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Pause between two looks whether a connection is made: that takes some tenths of a second.
 const CONNECTED_EVERY: Duration = Duration::from_millis(10);
+/// A connection without a channel is ended after this: it costs its adapter a place, and there are few.
+const PART_AFTER: Duration = Duration::from_secs(3);
 /// Channels that the kernel keeps until they are taken.
 const BACKLOG: u32 = 8;
 /// Pause after the kernel gave no channel, such as for want of file descriptors.
@@ -40,7 +42,9 @@ const NO_SOCKETS: [i32; 2] = [97, 93];
 #[derive(Debug, Default)]
 pub(super) struct Contacts {
     open: Mutex<BTreeMap<Address, Use>>,
-    connecting: tokio::sync::watch::Sender<usize>,
+    connecting: watch::Sender<usize>,
+    /// Somebody's last channel was closed.
+    closing: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -67,12 +71,24 @@ impl Contacts {
         if let Some(of) = open.get_mut(&with) {
             of.channels = of.channels.saturating_sub(1);
             of.since = (of.channels == 0).then(Instant::now);
+            self.closing.notify_one();
         }
     }
 
+    /// Waits until [`Self::leave_at`] may have changed.
+    pub(super) async fn closing(&self) {
+        self.closing.notified().await;
+    }
+
+    /// When the connection is to be ended with whom there has been no channel for longest.
+    pub(super) fn leave_at(&self) -> Option<Instant> {
+        let since = self.open().values().filter_map(|of| of.since).min();
+        since.map(|since| since + PART_AFTER)
+    }
+
     /// Those with whom there has been no channel for a while; they are forgotten.
-    pub(super) fn left(&self, pause: Duration) -> Vec<Address> {
-        let is_left = |of: &Use| of.since.is_some_and(|since| since.elapsed() >= pause);
+    pub(super) fn left(&self) -> Vec<Address> {
+        let is_left = |of: &Use| of.since.is_some_and(|since| since.elapsed() >= PART_AFTER);
         self.open()
             .extract_if(.., |_, of| is_left(of))
             .map(|(with, _)| with)
@@ -80,7 +96,7 @@ impl Contacts {
     }
 
     /// How many connections are being made: the radio can't listen well meanwhile.
-    pub(super) fn connecting(&self) -> tokio::sync::watch::Receiver<usize> {
+    pub(super) fn connecting(&self) -> watch::Receiver<usize> {
         self.connecting.subscribe()
     }
 }
@@ -256,5 +272,51 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let less = |count: &mut usize| *count = count.saturating_sub(1);
         self.0.connecting.send_modify(less);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(number: u8) -> Address {
+        Address {
+            bytes: [number; 6],
+            random: false,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_left_a_while_after_its_last_channel_closed() {
+        let contacts = Contacts::default();
+        contacts.opened(device(1));
+        contacts.opened(device(1));
+        contacts.opened(device(2));
+        contacts.closed(device(1));
+        assert_eq!(contacts.leave_at(), None);
+        contacts.closed(device(1));
+        contacts.closing().await;
+        assert_eq!(contacts.leave_at(), Some(Instant::now() + PART_AFTER));
+        assert_eq!(contacts.left(), []);
+        tokio::time::advance(PART_AFTER).await;
+        assert_eq!(contacts.left(), [device(1)]);
+        assert_eq!((contacts.left(), contacts.leave_at()), (vec![], None));
+
+        // Whoever comes back in time stays.
+        contacts.closed(device(2));
+        contacts.opened(device(2));
+        tokio::time::advance(PART_AFTER).await;
+        assert_eq!(contacts.left(), []);
+    }
+
+    #[test]
+    fn connecting_is_counted_until_it_ends_in_whatever_way() {
+        let contacts = Arc::new(Contacts::default());
+        let count = contacts.connecting();
+        let (one, other) = (Busy::new(contacts.clone()), Busy::new(contacts));
+        assert_eq!(*count.borrow(), 2);
+        drop(one);
+        drop(other);
+        assert_eq!(*count.borrow(), 0);
     }
 }
