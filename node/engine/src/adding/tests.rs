@@ -1,13 +1,20 @@
 //! Both sides of a pair end with one secret, however often and by whichever link they come.
 
+use std::collections::BTreeMap;
+
 use proto::{
-    EndpointId,
+    EndpointId, Millis,
     admission::{Certificate, Role},
+    card::InviteSecret,
     keys::{DeviceKey, IdentityKey},
 };
 use store::{Store, sim::Disk};
+use tokio::sync::oneshot;
 
-use super::*;
+use super::{
+    welcoming::{Use, hang_up, kept_or, use_invite},
+    *,
+};
 use crate::records::Invite as Row;
 
 const NOW: Millis = Millis(1_790_000_000_000);
