@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     super::radio::{ANNOUNCED_BYTES, Listening},
     LOOK_EVERY,
-    bus::Bus,
+    bus::{self, Bus},
     told::Found,
 };
 
@@ -21,6 +21,8 @@ const SPARE_PAUSE: Duration = Duration::from_secs(18);
 /// not more often than this however often somebody connects.
 const RENEW_AFTER: Duration = Duration::from_millis(300);
 const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// Pause after an announcement was refused that had been possible before.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(10);
 /// Pause after listening couldn't be started.
 const SCAN_AGAIN: Duration = Duration::from_secs(2);
 
@@ -31,9 +33,11 @@ pub(super) struct Air<'a> {
     /// Counts announcements.
     pub(super) turn: u64,
     announced: Option<[u8; ANNOUNCED_BYTES]>,
-    announced_at: Instant,
+    announced_at: Option<Instant>,
     /// When it has to be announced again.
     renew_at: Option<Instant>,
+    /// It was refused: not before this again.
+    refused_until: Option<Instant>,
     scan: Scan,
 }
 
@@ -50,8 +54,9 @@ impl<'a> Air<'a> {
             adapter,
             turn,
             announced: None,
-            announced_at: Instant::now(),
+            announced_at: None,
             renew_at: None,
+            refused_until: None,
             scan: Scan::Off {
                 until: Instant::now(),
             },
@@ -62,8 +67,13 @@ impl<'a> Air<'a> {
         &mut self,
         wanted: Option<[u8; ANNOUNCED_BYTES]>,
     ) -> Result<(), dbus::Error> {
-        let is_due = self.renew_at.is_some_and(|at| Instant::now() >= at);
-        if wanted == self.announced && !is_due {
+        let now = Instant::now();
+        let is_due = self.renew_at.is_some_and(|at| now >= at);
+        self.refused_until = self.refused_until.filter(|until| now < *until);
+        if is_due {
+            self.renew_at = None;
+        }
+        if self.refused_until.is_some() || (wanted == self.announced && !is_due) {
             return Ok(());
         }
         self.renew_at = None;
@@ -73,9 +83,19 @@ impl<'a> Air<'a> {
         }
         if let Some(bytes) = wanted {
             self.turn += 1;
-            self.bus.announce(self.adapter, bytes, self.turn).await?;
+            match self.bus.announce(self.adapter, bytes, self.turn).await {
+                Ok(()) => {}
+                // Some adapters can't announce while they are connected. What goes over the
+                // connection is worth more.
+                Err(error) if self.announced_at.is_some() && bus::is_refusal(&error) => {
+                    tracing::debug!(%error, "Bluetooth doesn't announce for now");
+                    self.refused_until = Some(Instant::now() + ANNOUNCE_AGAIN);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
             self.announced = wanted;
-            self.announced_at = Instant::now();
+            self.announced_at = Some(Instant::now());
         }
         Ok(())
     }
@@ -83,8 +103,8 @@ impl<'a> Air<'a> {
     /// Announces again soon. The kernel takes an announcement off the air for as long as a connection
     /// lasts that was made by it, so that whoever connected would hide us from everybody else.
     pub(super) fn renew(&mut self) {
-        if self.announced.is_some() {
-            let at = (Instant::now() + RENEW_AFTER).max(self.announced_at + RENEW_EVERY);
+        if let (Some(_), Some(last)) = (self.announced, self.announced_at) {
+            let at = (Instant::now() + RENEW_AFTER).max(last + RENEW_EVERY);
             self.renew_at.get_or_insert(at);
         }
     }
@@ -139,7 +159,8 @@ impl<'a> Air<'a> {
             }
             Scan::Off { .. } => Instant::now() + LOOK_EVERY,
         };
-        self.renew_at.map_or(listen_at, |at| at.min(listen_at))
+        let announce_at = self.renew_at.into_iter().chain(self.refused_until);
+        announce_at.fold(listen_at, Instant::min)
     }
 
     /// What bluetoothd no longer does, such as after the machine slept, is begun anew.

@@ -304,6 +304,12 @@ fn value(value: impl RefArg + 'static) -> Variant<Box<dyn RefArg>> {
     Variant(Box::new(value))
 }
 
+/// Whether bluetoothd is there and says no.
+pub(super) fn is_refusal(error: &dbus::Error) -> bool {
+    let name = error.name().unwrap_or_default();
+    name.starts_with("org.bluez.") && name != "org.bluez.Error.NotReady"
+}
+
 /// What an error of the bus says about the whole.
 pub(super) fn state_after(error: &dbus::Error) -> State {
     match error.name().unwrap_or_default() {

@@ -105,30 +105,32 @@ impl Contacts {
 #[derive(Debug)]
 struct L2cap {
     socket: SeqPacket,
-    remote: Address,
+    held: Held,
+}
+
+/// Somebody with whom there is a channel, or is to be one: the connection below it is left alone.
+#[derive(Debug)]
+struct Held {
+    with: Address,
     contacts: Arc<Contacts>,
 }
 
-impl L2cap {
-    fn open(socket: SeqPacket, remote: Address, contacts: Arc<Contacts>) -> Arc<dyn Channel> {
-        contacts.opened(remote);
-        Arc::new(Self {
-            socket,
-            remote,
-            contacts,
-        })
+impl Held {
+    fn new(with: Address, contacts: Arc<Contacts>) -> Self {
+        contacts.opened(with);
+        Self { with, contacts }
     }
 }
 
-impl Drop for L2cap {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.contacts.closed(self.remote);
+        self.contacts.closed(self.with);
     }
 }
 
 impl Channel for L2cap {
     fn remote(&self) -> Address {
-        self.remote
+        self.held.with
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, frame: &[u8]) -> Poll<io::Result<()>> {
@@ -212,8 +214,8 @@ pub(super) async fn accept(
     loop {
         match listener.accept().await {
             Ok((socket, from)) => {
-                let channel = L2cap::open(socket, ours(from), contacts.clone());
-                if arrivals.try_send(channel).is_err() {
+                let held = Held::new(ours(from), contacts.clone());
+                if arrivals.try_send(Arc::new(L2cap { socket, held })).is_err() {
                     tracing::debug!("a Bluetooth channel was closed: too many wait");
                 }
             }
@@ -235,13 +237,14 @@ pub(super) async fn connect(
 ) -> io::Result<Arc<dyn Channel>> {
     let until = Instant::now() + CONNECT_TIME;
     let _busy = Busy::new(contacts.clone());
+    let held = Held::new(to, contacts);
     let connected = timeout_at(until, async {
         let _turn = one_by_one.acquire().await;
         let connecting = socket(from, 0)?.connect(kernels(to, u16::from(port)));
         really(connecting.await?).await
     });
     let socket = connected.await.map_err(|_| io::ErrorKind::TimedOut)??;
-    Ok(L2cap::open(socket, to, contacts))
+    Ok(Arc::new(L2cap { socket, held }))
 }
 
 /// Waits until a socket is connected. A socket counts as writable before it connects, so that the wait
