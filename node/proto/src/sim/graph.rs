@@ -23,6 +23,8 @@ pub enum Graph {
     ScaleFree,
     /// Four hops from the first to the last: each knows one or two of the level before.
     Levels,
+    /// As scale-free, of people who come to know their contacts' contacts (Holme and Kim 2002).
+    Friends,
 }
 
 impl Graph {
@@ -88,6 +90,25 @@ impl Graph {
                         ends.push(known);
                     }
                     ends.push(n);
+                }
+            }
+            Self::Friends => {
+                let (mut ends, mut known) = (vec![0], vec![Vec::new(); nodes]);
+                for n in 1..nodes {
+                    let mut last: Option<usize> = None;
+                    for _ in 0..4 {
+                        let near = last.filter(|_| rng.chance(700));
+                        let near = near.and_then(|last| rng.pick(&known[last]).copied());
+                        let other = near.unwrap_or_else(|| ends[rng.index(ends.len())]);
+                        if other == n || known[n].contains(&other) {
+                            continue;
+                        }
+                        join(other, n);
+                        known[n].push(other);
+                        known[other].push(n);
+                        ends.extend([n, other]);
+                        last = Some(other);
+                    }
                 }
             }
         }

@@ -24,6 +24,7 @@ mod fanout;
 mod faults;
 mod graph;
 mod hostile;
+mod letters;
 mod meeting;
 mod memory;
 mod model;
@@ -41,6 +42,7 @@ mod world;
 
 pub use fanout::{FanOut, fan_out};
 pub use graph::{Graph, Timetable};
+pub use letters::{Among, Campsite, Post};
 pub use memory::Memory;
 pub use model::Model;
 pub use node::{Audience, Change, Changed, NodeStore, Peer, Stored, Taken, Words};
