@@ -1,6 +1,9 @@
 //! Messages that friends carry: Ana and Cem are never up at the same time.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
+use store::Store;
 
 use crate::harness::{Node, befriend, connected, contains, files_below};
 
@@ -12,7 +15,7 @@ fn state(node: &Node, message: &str) -> Value {
 }
 
 #[track_caller]
-fn is(node: &Node, message: &str, wanted: &Value) {
+pub(crate) fn is(node: &Node, message: &str, wanted: &Value) {
     node.until(&format!("the message to be {wanted}"), |node| {
         (state(node, message) == *wanted).then_some(())
     });
@@ -27,13 +30,13 @@ fn have_keys(nodes: &[&Node], of: u64) {
     }
 }
 
-fn carries(node: &Node, letters: u64) {
+pub(crate) fn carries(node: &Node, letters: u64) {
     node.until(&format!("{letters} letters to be carried"), |node| {
         (node.get("/letters")["carried"] == letters).then_some(())
     });
 }
 
-fn all_know_each_other<const N: usize>(names: [&str; N]) -> [Node; N] {
+pub(crate) fn all_know_each_other<const N: usize>(names: [&str; N]) -> [Node; N] {
     let nodes = names.map(Node::named);
     for (at, one) in nodes.iter().enumerate() {
         for other in nodes.iter().skip(at + 1) {
@@ -45,7 +48,7 @@ fn all_know_each_other<const N: usize>(names: [&str; N]) -> [Node; N] {
     nodes
 }
 
-fn gone(node: &Node, who: &str) {
+pub(crate) fn gone(node: &Node, who: &str) {
     node.until("somebody to be gone", |node| {
         (!node.is_online(who)).then_some(())
     });
@@ -117,4 +120,109 @@ fn a_message_that_comes_before_an_earlier_one_is_shown_and_settles() {
         messages.iter().map(|one| one["body"].clone()).collect()
     };
     assert_eq!(texts(&cem), ["first", "second"]);
+}
+
+/// The numbers of keys for letters from one to the other: those that the sender has left, and those
+/// that the receiver still holds. Both are stopped.
+fn keys_left(from: &Node, to: &Node, from_id: &str, to_id: &str) -> [BTreeSet<u32>; 2] {
+    let open = |node: &Node| Store::open(&node.data_dir().join("waymeet.redb")).unwrap();
+    let device_of = |view: &store::Snapshot, id: &str| {
+        let contact = view.contact(&id.parse().unwrap()).unwrap().unwrap();
+        *contact.devices.keys().next().unwrap()
+    };
+    let (sender, receiver) = (open(from), open(to));
+    let (there, here) = (sender.read().unwrap(), receiver.read().unwrap());
+    let has = there.their_prekeys_of(device_of(&there, to_id)).unwrap();
+    let holds = here.own_prekeys_for(device_of(&here, from_id)).unwrap();
+    let left = [
+        has.iter().map(|(id, _)| id.0).collect(),
+        holds.iter().map(|(id, _)| id.0).collect(),
+    ];
+    sender.close();
+    receiver.close();
+    left
+}
+
+#[test]
+fn power_cuts_lose_and_double_no_letter_and_use_no_key_twice() {
+    let [mut ana, mut ben, mut cem] = all_know_each_other(["Ana", "Ben", "Cem"]);
+    let (ana_id, ben_id, cem_id) = (ana.id(), ben.id(), cem.id());
+    cem.stop();
+    gone(&ana, &cem_id);
+    let first = ana.send(&cem_id, "before the cut");
+    is(&ana, &first, &json!(["carried", 1]));
+    ana.kill();
+    // Ben holds what Ana was told that he holds.
+    ben.kill();
+    ben.start();
+    carries(&ben, 2);
+    ana.start();
+    connected(&ana, &ben);
+    is(&ana, &first, &json!(["carried", 1]));
+    let second = ana.send(&cem_id, "after the cut");
+    is(&ana, &second, &json!(["carried", 1]));
+    carries(&ben, 3);
+    ana.kill();
+    ben.kill();
+    // Read, and the power goes, perhaps before Ben heard of it.
+    cem.start();
+    ben.start();
+    cem.reads(&second, "after the cut");
+    cem.kill();
+    cem.start();
+    cem.reads(&first, "before the cut");
+    cem.reads(&second, "after the cut");
+    carries(&ben, 0);
+    cem.stop();
+    gone(&ben, &cem_id);
+    ben.kill();
+    ben.start();
+    ana.start();
+    connected(&ana, &ben);
+    for message in [&first, &second] {
+        is(&ana, message, &json!(["delivered", null]));
+    }
+    // Each key that was used is gone at both, and no other.
+    ana.stop();
+    let [has, holds] = keys_left(&ana, &cem, &ana_id, &cem_id);
+    assert_eq!(has, holds);
+    assert!(!has.contains(&0) && has.len() == 30, "{has:?}");
+    ana.start();
+    cem.start();
+    connected(&ana, &cem);
+    let third = ana.send(&cem_id, "and by hand");
+    cem.reads(&third, "and by hand");
+    let messages = cem.list(&format!("/conversations/{ana_id}"));
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    assert!(cem.list(&format!("/conversations/{ben_id}")).is_empty());
+}
+
+/// Six are there at once when Ana writes: four of them carry it, not all.
+#[test]
+fn a_letter_is_given_to_no_more_than_it_may_though_all_are_there_at_once() {
+    let [ana, mut cem] = ["Ana", "Cem"].map(Node::named);
+    befriend(&ana, &cem);
+    let others: Vec<Node> = (0..6)
+        .map(|n| Node::named(&format!("Friend {n}")))
+        .collect();
+    for other in &others {
+        befriend(&ana, other);
+    }
+    have_keys(&[&ana], 7);
+    let cem_id = cem.id();
+    cem.stop();
+    gone(&ana, &cem_id);
+    for text in ["one", "two", "three"] {
+        let message = ana.send(&cem_id, text);
+        is(&ana, &message, &json!(["carried", 4]));
+    }
+    // Whoever isn't given one hears of the others' changes, so that nothing more is on its way.
+    let answer = others[0].send(&ana.id(), "there are many of us");
+    ana.reads(&answer, "there are many of us");
+    let carried: u64 = others
+        .iter()
+        .map(|other| other.get("/letters")["carried"].as_u64().unwrap())
+        .sum();
+    // The first message is preceded by the entry that says whose it is.
+    assert_eq!(carried, 4 * 4);
 }

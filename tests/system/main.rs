@@ -32,6 +32,7 @@ mod house;
 mod introductions;
 mod invites;
 mod letters;
+mod liars;
 mod malformed;
 mod meetings;
 mod net;

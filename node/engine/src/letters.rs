@@ -33,7 +33,7 @@ use proto::{
 use store::{OwnLetter, Setting, Source, Txn, View};
 use tokio::sync::Notify;
 
-use self::{carrying::Usage, epochs::Epochs};
+use self::{carrying::Usage, epochs::Epochs, sealing::UnderWay};
 pub(crate) use self::{
     carrying::load,
     exchange::{Exchange, Word},
@@ -62,6 +62,7 @@ pub(crate) struct Letters {
     epochs: Arc<Mutex<Epochs>>,
     /// What each contact's letters take here; `None` until it was counted.
     usage: Arc<Mutex<Option<Usage>>>,
+    under_way: Arc<Mutex<UnderWay>>,
     /// A key was used since the epoch began.
     used: AtomicBool,
     wake: Notify,
@@ -78,6 +79,7 @@ impl Letters {
         Ok(Self {
             epochs: Arc::new(Mutex::new(Epochs::open(dir)?)),
             usage: Arc::default(),
+            under_way: Arc::default(),
             used: AtomicBool::new(false),
             wake: Notify::new(),
             changing: tokio::sync::Mutex::default(),

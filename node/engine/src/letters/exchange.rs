@@ -186,6 +186,13 @@ struct Desk {
     keys_sent: bool,
 }
 
+impl Drop for Desk {
+    fn drop(&mut self) {
+        // What wasn't kept by now may be given to somebody else.
+        self.not_under_way(|_| true);
+    }
+}
+
 impl Desk {
     async fn run(mut self, mut frames: mpsc::Receiver<Vec<u8>>) {
         let word = match self.serve(&mut frames).await {
@@ -499,11 +506,18 @@ impl Desk {
             let confirmed = meetings.values().filter(|meeting| meeting.is_confirmed());
             confirmed.map(|meeting| meeting.contact).collect()
         };
-        let (me, contact, room, now) = (self.me.clone(), self.contact, self.room, clock::now());
+        let (me, room, now) = (self.me.clone(), self.room, clock::now());
+        let (courier, under_way) = (
+            (self.contact, self.endpoint),
+            self.inner.letters.under_way.clone(),
+        );
         let letters = self
             .inner
             .store
-            .write(move |txn| sealing::hand_over(txn, &me, contact, &online, room, now))
+            .write(move |txn| {
+                let under_way = &mut lock(&under_way);
+                sealing::hand_over(txn, &me, courier, &online, under_way, room, now)
+            })
             .await?;
         for letter in letters {
             let bytes = letter.envelope.len() as u64;
@@ -526,7 +540,7 @@ impl Desk {
             .into_iter()
             .filter(|hash| self.handed.contains(hash))
             .collect();
-        let contact = self.contact;
+        let (contact, kept) = (self.contact, ours.clone());
         let events = self
             .inner
             .store
@@ -535,8 +549,20 @@ impl Desk {
                 carrying::carried_by(txn, contact, &ours)
             })
             .await?;
+        // They count as carriers now.
+        self.not_under_way(|receipt| kept.contains(receipt));
         self.inner.events.emit_all(events);
         Ok(())
+    }
+
+    /// What was given here isn't on its way any more.
+    fn not_under_way(&self, which: impl Fn(&[u8; 32]) -> bool) {
+        lock(&self.inner.letters.under_way).retain(|receipt, given| {
+            if which(receipt) {
+                given.remove(&self.endpoint);
+            }
+            !given.is_empty()
+        });
     }
 
     // Keys.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use proto::{
-    DeviceId, IdentityId, Millis, SpaceId,
+    DeviceId, EndpointId, IdentityId, Millis, SpaceId,
     entry::Header,
     keys::{DeviceKey, Domain},
     limits::{BATCH_BYTES_MAX, LETTER_DAYS},
@@ -268,13 +268,18 @@ pub(super) struct Handing {
     pub(super) envelope: Vec<u8>,
 }
 
+/// Letters that were given to carriers who haven't said yet that they keep them: the hashes of receipts,
+/// and where to. Several may be there at once, and all of them together get as many as one letter may have.
+pub(super) type UnderWay = BTreeMap<[u8; 32], BTreeSet<EndpointId>>;
+
 /// Letters that `courier` may carry, at most so many and so many bytes: those that were sealed before and
 /// have too few carriers, then what isn't sealed yet. For nobody who is `online`, nor for the courier.
 pub(super) fn hand_over(
     txn: &mut Txn<'_>,
     me: &Me,
-    courier: IdentityId,
+    (courier, at): (IdentityId, EndpointId),
     online: &BTreeSet<IdentityId>,
+    under_way: &mut UnderWay,
     (mut count, mut bytes): (u32, u64),
     now: Millis,
 ) -> Result<Vec<Handing>> {
@@ -285,9 +290,16 @@ pub(super) fn hand_over(
     let away: Vec<_> = away.collect();
     let mut take = |letter: &OwnLetter| {
         let len = letter.envelope.len() as u64;
+        let given = under_way.get(&letter.receipt);
+        if given.is_some_and(|given| given.contains(&at))
+            || given.map_or(0, BTreeSet::len) + letter.carriers.len() >= COPIES
+        {
+            return true;
+        }
         let fits = count > 0 && len <= bytes;
         if fits {
             (count, bytes) = (count - 1, bytes - len);
+            under_way.entry(letter.receipt).or_default().insert(at);
             handed.push(Handing {
                 receipt: letter.receipt,
                 envelope: letter.envelope.clone(),
@@ -302,7 +314,6 @@ pub(super) fn hand_over(
                 let wanted = !letter.delivered
                     && !letter.envelope.is_empty()
                     && !is_past(letter.expires_day, now)
-                    && letter.carriers.len() < COPIES
                     && !letter.carriers.contains(&courier);
                 if wanted && !take(letter) {
                     return Ok(handed);

@@ -108,8 +108,9 @@ impl Side {
             sealing::hand_over(
                 txn,
                 &self.me,
-                courier,
+                (courier, EndpointId([9; 32])),
                 &std::collections::BTreeSet::new(),
+                &mut UnderWay::default(),
                 (u32::MAX, u64::MAX),
                 at,
             )

@@ -449,9 +449,7 @@ impl World {
         }
         let mut went_on = false;
         for to in self.contacts[author].clone() {
-            if to == courier
-                || self.is_together(author, to)
-                || !self.may_carry(author, courier, to)
+            if to == courier || self.is_together(author, to) || !self.may_carry(author, courier, to)
             {
                 continue;
             }

@@ -66,7 +66,7 @@ pub(crate) struct Peer {
     taken: u64,
 }
 
-async fn endpoint(secret: [u8; 32], to: &Address) -> Links {
+pub(super) async fn endpoint(secret: [u8; 32], to: &Address) -> Links {
     let config = Config {
         secret: EndpointSecret::from_bytes(secret),
         bind: vec!["127.0.0.1:0".parse().unwrap()],

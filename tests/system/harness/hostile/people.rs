@@ -61,10 +61,51 @@ pub(crate) struct Person {
     pub(crate) held: Store,
 }
 
-fn seed(number: usize, what: u8) -> [u8; 32] {
+pub(super) fn seed(number: usize, what: u8) -> [u8; 32] {
     let mut seed = [what; 32];
     seed[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
     seed
+}
+
+impl Address {
+    /// Of a node as long as it runs.
+    pub(crate) fn of(node: &Node) -> Self {
+        let identity = node.id().parse().unwrap();
+        let key = std::fs::read(node.data_dir().join("endpoint.key")).unwrap();
+        let key = SecretKey::from_bytes(&key.try_into().unwrap());
+        let status = node.get("/status");
+        let at = status["links"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|link| link["addrs"].as_array().unwrap().clone())
+            .find_map(|addr| addr.as_str()?.parse().ok())
+            .expect("the node has an address");
+        Self {
+            id: EndpointId(*key.public().as_bytes()),
+            at,
+            identity,
+        }
+    }
+}
+
+/// Gives a node that is stopped so many made-up contacts.
+pub(crate) fn enlist(node: &Node, contacts: usize) {
+    let database = Store::open(&node.data_dir().join("waymeet.redb")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(put_contacts(&database, contacts));
+    database.close();
+}
+
+async fn put_contacts(database: &Store, contacts: usize) {
+    let rows: Vec<_> = (0..contacts).map(contact).collect();
+    let write = database.write(move |txn| {
+        for (id, row) in &rows {
+            txn.put_contact(id, row)?;
+        }
+        Ok(())
+    });
+    write.await.unwrap();
 }
 
 impl Scene {
@@ -73,7 +114,6 @@ impl Scene {
         let mut node = Node::named("Ana");
         let forum = node.new_forum("Crossroads");
         let root = node.new_thread(&forum, "Open", "The first post.");
-        let identity: IdentityId = node.id().parse().unwrap();
         node.stop();
         let dir = node.data_dir();
         let creator = Creator::read(&dir);
@@ -83,14 +123,7 @@ impl Scene {
         let held = database.read().unwrap().space(space).unwrap().unwrap();
         let descriptor = held.descriptor.unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let rows: Vec<_> = (0..contacts).map(contact).collect();
-        let write = database.write(move |txn| {
-            for (id, row) in &rows {
-                txn.put_contact(id, row)?;
-            }
-            Ok(())
-        });
-        runtime.block_on(write).unwrap();
+        runtime.block_on(put_contacts(&database, contacts));
         let forum = Forum {
             creator,
             descriptor,
@@ -99,21 +132,8 @@ impl Scene {
         runtime.block_on(forum.fill(&database, WRITER, entries));
         database.close();
         drop(database);
-        let key: [u8; 32] = std::fs::read(dir.join("endpoint.key"))
-            .unwrap()
-            .try_into()
-            .unwrap();
-        let id = EndpointId(*SecretKey::from_bytes(&key).public().as_bytes());
         node.start();
-        let status = node.get("/status");
-        let at = status["links"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|link| link["addrs"].as_array().unwrap().clone())
-            .find_map(|addr| addr.as_str()?.parse().ok())
-            .expect("the node has an address");
-        let address = Address { id, at, identity };
+        let address = Address::of(&node);
         Self {
             node,
             forum,
@@ -246,7 +266,7 @@ fn identity(number: usize) -> IdentityKey {
     IdentityKey::from_seed(&seed(number, 1))
 }
 
-fn device(number: usize) -> DeviceKey {
+pub(super) fn device(number: usize) -> DeviceKey {
     DeviceKey::from_seed(&seed(number, 2))
 }
 
