@@ -23,6 +23,7 @@ Parts (all when none is named):
   bluetooth   posts over a simulated radio of 100 kB/s, beside a raw transfer
   isolation   what hostile contacts cost others in time, and a node in memory
   lan         how soon contacts meet on a local network, and what being found costs (needs root)
+  letters     a meeting with all that may be carried for others, over 100 kB/s
   kill        kill -9 at random moments while both sides write
   real-input  crates' documents as articles, fortunes as threads, on three nodes
 
@@ -72,12 +73,13 @@ pub(crate) enum Part {
     Idle,
     Isolation,
     Lan,
+    Letters,
     Kill,
     RealInput,
 }
 
 impl Part {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Floor,
         Self::CatchUp,
         Self::CatchUpMany,
@@ -95,6 +97,7 @@ impl Part {
         Self::Idle,
         Self::Isolation,
         Self::Lan,
+        Self::Letters,
         Self::Kill,
         Self::RealInput,
     ];
@@ -118,6 +121,7 @@ impl Part {
             Self::Idle => "idle",
             Self::Isolation => "isolation",
             Self::Lan => "lan",
+            Self::Letters => "letters",
             Self::Kill => "kill",
             Self::RealInput => "real-input",
         }

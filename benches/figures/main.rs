@@ -29,6 +29,7 @@ mod isolation;
 mod kept;
 mod kill;
 mod lan;
+mod letters;
 mod live;
 mod machine;
 mod meeting;
@@ -66,6 +67,11 @@ fn main() {
         && role == slow::INSIDE
     {
         return slow::inside(entries.parse().unwrap());
+    }
+    if let [role, _] = &words[..]
+        && role == letters::INSIDE
+    {
+        return letters::inside();
     }
     if let [role, entries] = &words[..]
         && role == far::INSIDE
@@ -120,6 +126,7 @@ fn run(part: Part, args: &Args, table: &mut Table) {
         Part::Idle => idle::run(args, table),
         Part::Isolation => isolation::run(args, table),
         Part::Lan => lan::run(args, table),
+        Part::Letters => letters::run(table),
         Part::Kill => kill::run(args, table),
         Part::RealInput => real_input::run(args, table),
     }

@@ -95,7 +95,7 @@ pub(crate) fn inside(entries: usize) {
 }
 
 /// Slows all datagrams down, with a queue of 400 ms.
-fn shape() {
+pub(crate) fn shape() {
     let bucket = format!(
         "dev lo parent 1:1 tbf burst 16kb latency 400ms rate {}",
         RATE * 8
