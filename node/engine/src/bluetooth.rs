@@ -10,7 +10,7 @@
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -31,7 +31,8 @@ use tokio::{
 };
 
 use crate::{
-    beacons, event::EventKind, events::About, files, inner::Inner, nearby, records, view::LinkKind,
+    beacons, clock, event::EventKind, events::About, files, inner::Inner, nearby, records,
+    view::LinkKind,
 };
 
 /// Who was heard within this time is in range: some rounds of listening now and then.
@@ -50,6 +51,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SILENT: Duration = Duration::from_secs(7);
 /// A channel is kept for so long after IP took over, in case that doesn't last.
 const SPARED: Duration = Duration::from_secs(30);
+/// Who didn't look for so long, in milliseconds by the wall's clock, was asleep.
+const ASLEEP_MS: u64 = 15_000;
 /// Devices that are noted; there are no more contacts' devices in a room.
 const SEEN_MAX: usize = 1_024;
 
@@ -239,17 +242,21 @@ impl Bluetooth {
         self.changed.notify_one();
     }
 
-    /// Contacts that are in range, whose turn to be dialled it is: each once in a while, for its
-    /// supervisor has its own pauses.
-    fn due(&self) -> Vec<Device> {
+    /// Contacts that are in range and not met, whose turn to be dialled it is: each after growing
+    /// pauses, because there may be a reason why nothing comes of it.
+    fn due(&self, is_met: impl Fn(&EndpointId) -> bool) -> Vec<Device> {
         let (mut state, now) = (self.lock(), Instant::now());
-        let due = |seen: &Seen| seen.is_fresh() && seen.from.max(seen.wake_at) <= now;
-        let seen = state.seen.iter_mut().filter(|(_, seen)| due(seen));
-        seen.map(|(endpoint, seen)| {
-            seen.wake_at = now + seen.pause.max(YIELD);
-            (seen.contact, *endpoint)
-        })
-        .collect()
+        let mut due = Vec::new();
+        for (endpoint, seen) in &mut state.seen {
+            if is_met(endpoint) {
+                (seen.wake_at, seen.pause) = (now, PAUSE_MIN);
+            } else if seen.is_fresh() && seen.from.max(seen.wake_at) <= now {
+                seen.wake_at = now + seen.pause.max(YIELD);
+                seen.pause = (seen.pause * 2).min(PAUSE_MAX);
+                due.push((seen.contact, *endpoint));
+            }
+        }
+        due
     }
 }
 
@@ -319,7 +326,7 @@ struct Watch {
     /// Contacts who could recognise us.
     contacts: usize,
     began: Instant,
-    last_look: Instant,
+    last_look: Millis,
     /// Bytes that had come over IP, and since when there are no more.
     silence: BTreeMap<EndpointId, (u64, Instant)>,
 }
@@ -335,7 +342,7 @@ impl Watch {
             listening: Listening::Off,
             contacts: 0,
             began: now,
-            last_look: now,
+            last_look: clock::now(),
             silence: BTreeMap::new(),
         };
         watch.learn();
@@ -379,7 +386,7 @@ impl Watch {
     }
 
     fn adapter_changed(&mut self, state: &Adapter) {
-        tracing::debug!(?state, "the bluetooth adapter");
+        tracing::debug!("the bluetooth adapter is in another state");
         // A fresh nonce at another adapter, or one that came back.
         self.on_air = None;
         if matches!(state, Adapter::Ready(_)) {
@@ -392,12 +399,13 @@ impl Watch {
 
     /// Does what is wanted now: adapter, announcement, listening.
     async fn look(&mut self) {
-        // A clock that leaps means that the machine slept.
-        if self.last_look.elapsed() > 10 * LOOK_EVERY {
+        // A wall clock that leaps means that the machine slept, or was told the time.
+        let now = clock::now();
+        if now.0.abs_diff(self.last_look.0) > ASLEEP_MS {
             self.on_air = None;
             self.bluetooth().expect(EAGER);
         }
-        self.last_look = Instant::now();
+        self.last_look = now;
         if !self.is_wanted() {
             self.rest();
             return;
@@ -537,10 +545,9 @@ impl Watch {
     /// Looks after who is in range: who isn't met is dialled, whose IP connection is dead is met over
     /// a channel, and where IP works the channel isn't kept.
     fn follow(&mut self) {
-        for (contact, endpoint) in self.bluetooth().due() {
-            if !self.inner.meetings().contains_key(&endpoint) {
-                self.inner.wake(contact);
-            }
+        let met: BTreeSet<EndpointId> = self.inner.meetings().keys().copied().collect();
+        for (contact, _) in self.bluetooth().due(|endpoint| met.contains(endpoint)) {
+            self.inner.wake(contact);
         }
         let mut silence = BTreeMap::new();
         let meetings: Vec<_> = self.inner.meetings().values().cloned().collect();

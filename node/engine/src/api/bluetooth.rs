@@ -32,6 +32,7 @@ impl Node {
         };
         let words = match (&state, adapter) {
             _ if on && waits => WAITS.to_owned(),
+            _ if on && !used => "used as soon as this node is set up".to_owned(),
             (State::Ready(_), AdapterState::Ready) => ready_words(&bluetooth),
             (State::Unusable(why), AdapterState::Unusable) => {
                 format!("this adapter can't be used: {why}")

@@ -235,6 +235,10 @@ fn contact_of(node: &Node) -> IdentityId {
 async fn who_is_removed_is_cut_and_refused_from_then_on() {
     let room = Room::new(Air::default());
     let (ana, ben) = befriended(&room).await;
+    until(&ben, "Ana to be in range", |ben| {
+        (ben.0.bluetooth.near() == 1).then_some(())
+    })
+    .await;
     ana.remove_contact(contact_of(&ana)).await.unwrap();
     let cut = Instant::now();
     offline(&ben).await;
@@ -358,4 +362,31 @@ async fn a_replayed_announcement_leads_to_a_channel_and_no_further() {
         (ana.0.bluetooth.hub().counts().strangers > 0).then_some(())
     })
     .await;
+}
+
+/// Somebody who is in range and never answers, or is called by hand only, costs less and less.
+#[tokio::test(start_paused = true)]
+async fn who_is_in_range_and_does_not_answer_is_called_with_growing_pauses() {
+    let bluetooth = Bluetooth::default();
+    let (own, endpoint) = (EndpointId([1; 32]), EndpointId([2; 32]));
+    let device = (IdentityId([9; 32]), endpoint);
+    let at = links::bluetooth::sim::address(2);
+    let mut called = Vec::new();
+    for second in 0..600 {
+        bluetooth.note(own, device, at, Port::new(0x81).unwrap());
+        if !bluetooth.due(|_| false).is_empty() {
+            called.push(second);
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(called, [0, 3, 7, 15, 31, 63, 127, 247, 367, 487]);
+    // Met meanwhile: it begins anew.
+    assert!(bluetooth.due(|_| true).is_empty());
+    assert_eq!(bluetooth.due(|_| false), [device]);
+    // The one with the higher endpoint leaves it to the other for a while.
+    let bluetooth = Bluetooth::default();
+    bluetooth.note(EndpointId([3; 32]), device, at, Port::new(0x81).unwrap());
+    assert!(!bluetooth.may_dial(endpoint) && bluetooth.due(|_| false).is_empty());
+    tokio::time::advance(YIELD).await;
+    assert!(bluetooth.may_dial(endpoint));
 }
