@@ -110,7 +110,7 @@ async fn offer(liar: &mut Liar, envelope: &Envelope, times: usize, bring: &[u8])
             })
             .await;
         asked += places.len();
-        for place in places {
+        for (place, _) in places {
             let envelope = bring.to_vec();
             liar.say(&Frame::Letter { place, envelope }).await;
         }
@@ -143,12 +143,19 @@ fn floods(envelope: &Envelope) -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let many = 3 * CARRIED_PER_CONTACT_MAX as u64;
     vec![
         ("an unasked letter", vec![letter(0)]),
-        ("a place not named", vec![Frame::Want(vec![0]).encode()]),
-        ("too many at once", vec![Frame::Want(vec![0; 5]).encode()]),
+        (
+            "a place not named",
+            vec![Frame::Want(vec![(0, [0; 8])]).encode()],
+        ),
+        (
+            "too many at once",
+            vec![Frame::Want(vec![(0, [0; 8]); 5]).encode()],
+        ),
         (
             "no letter to carry",
             vec![Frame::Carry(vec![1; 1_500]).encode()],
         ),
+        ("an empty list", vec![vec![32, 0]]),
         ("no frame", vec![vec![47, 1, 2, 3]]),
         ("another's keys", vec![Frame::Prekeys(keys.into()).encode()]),
         ("endless names", vec![names; 3]),

@@ -367,7 +367,9 @@ pub(crate) fn befriend(
     let mut contact = txn
         .contact(&id)?
         .unwrap_or_else(|| records::new_contact(&card.name, now));
-    // Added anew: what either side believes of the other's counts is void.
+    // Added anew: what either side believes of the other's counts is void, and of letters too.
+    let devices: Vec<_> = contact.devices.keys().copied().collect();
+    txn.forget_letters(id, &devices)?;
     (contact.acked_rev, contact.seen_rev) = (0, 0);
     contact.name.clone_from(&card.name);
     if contact.state != ContactState::Ready {

@@ -171,6 +171,8 @@ impl JobResult {
 pub(crate) struct Aftermath {
     pub(crate) events: Told,
     pub(crate) audience: bool,
+    /// Letters have arrived another way.
+    pub(crate) letters: bool,
     /// Keys of beacons changed.
     pub(crate) beacons: bool,
     /// New entries about introductions.
@@ -265,6 +267,9 @@ impl Inner {
         }
         if aftermath.beacons {
             self.contacts_changed();
+        }
+        if aftermath.letters {
+            self.tell_letters();
         }
         for result in results {
             self.pass_on(endpoint, result);
@@ -463,7 +468,7 @@ impl From {
             }
             Job::PeerHolds { space, base } => {
                 self.peer_holds(txn, space, base, aftermath)?;
-                letters::arrived(txn, space, self.contact, base)?;
+                aftermath.letters |= letters::arrived(txn, space, self.contact, base)?;
                 JobResult::Done
             }
         })

@@ -2,8 +2,8 @@
 //!
 //! Nothing is sealed until somebody is there who could carry it. Then each message that its receiver's
 //! device is not known to hold is sealed to that device and handed over, to a few contacts at most. Who
-//! carries a letter learns its size, its age and who gave it to them, not for whom it is, and hands it to
-//! whomever recognises its tag. A receipt goes back the same way and ends the carrying.
+//! carries a letter learns its size, its age and who gave it to them, and for whom it is only when it hands it
+//! to whomever recognises its tag. A receipt goes back the same way and ends the carrying.
 //!
 //! `sealing.rs` is what happens at both ends, in transactions; `carrying.rs` what a carrier does;
 //! `showing.rs` what pages see of it; `exchange.rs` speaks with one contact's device; `epochs.rs` makes used keys unrecoverable.
@@ -21,7 +21,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -68,6 +68,8 @@ pub(crate) struct Letters {
     wake: Notify,
     /// One change of the epoch at a time.
     changing: tokio::sync::Mutex<()>,
+    /// Counts changes of what is expected.
+    expected: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,10 +82,17 @@ impl Letters {
             epochs: Arc::new(Mutex::new(Epochs::open(dir)?)),
             usage: Arc::default(),
             under_way: Arc::default(),
-            used: AtomicBool::new(false),
+            // What was used just before the last end was not forgotten yet.
+            used: AtomicBool::new(true),
             wake: Notify::new(),
             changing: tokio::sync::Mutex::default(),
+            expected: AtomicU64::new(0),
         })
+    }
+
+    /// Other letters are expected from now on.
+    fn note_expected(&self) {
+        self.expected.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A key was used: its epoch ends soon.
@@ -130,22 +139,32 @@ pub(crate) fn set_whose(txn: &mut Txn<'_>, whose: WhoseLetters) -> Result<(), st
     txn.put_setting(&WHOSE.to_owned(), &Setting(value.to_vec()))
 }
 
-/// The contact's device holds our feed of a conversation up to `base`: what was sealed of it is done.
+/// The contact's device holds our feed of a conversation up to `base`: what was sealed of it has arrived,
+/// and whoever carries it is told. Returns whether there was any.
 pub(crate) fn arrived(
     txn: &mut Txn<'_>,
     space: SpaceId,
     contact: IdentityId,
     base: u64,
-) -> Result<(), store::Error> {
+) -> Result<bool, store::Error> {
+    let mut any = false;
     let devices = txn.contact(&contact)?.map(|known| known.devices);
     for device in devices.unwrap_or_default().into_keys() {
-        for (number, letter) in txn.own_letters_to(device)? {
-            if letter.space == space && letter.seq < base {
+        for (number, mut letter) in txn.own_letters_to(device)? {
+            if letter.space != space || letter.seq >= base {
+                continue;
+            }
+            any |= !letter.delivered;
+            letter.delivered = true;
+            letter.envelope = Vec::new();
+            if letter.carriers.is_empty() {
                 forget(txn, device, number, &letter)?;
+            } else {
+                txn.put_own_letter(&(device, number), &letter)?;
             }
         }
     }
-    Ok(())
+    Ok(any)
 }
 
 /// An expired message is to be sealed again when somebody can carry it.
@@ -174,7 +193,7 @@ fn forget(
     number: u64,
     letter: &OwnLetter,
 ) -> Result<(), store::Error> {
-    txn.remove_receipted(&letter.receipt)?;
+    txn.remove_receipted(&letter.receipt.hash())?;
     txn.remove_own_letter(&(device, number)).map(drop)
 }
 
@@ -192,12 +211,28 @@ impl Inner {
         let letters = &self.letters;
         let _one = letters.changing.lock().await;
         letters.used.store(false, Ordering::Relaxed);
-        lock(&letters.epochs).begin().map_err(folder)?;
-        let epochs = letters.epochs.clone();
-        self.store
-            .write(move |txn| sealing::wrap_anew(txn, &lock(&epochs)))
-            .await?;
-        lock(&letters.epochs).finish().map_err(folder)
+        let changed = self.change_epoch().await;
+        if changed.is_err() {
+            letters.used.store(true, Ordering::Relaxed);
+        }
+        changed
+    }
+
+    async fn change_epoch(&self) -> Result<(), crate::Error> {
+        let letters = &self.letters;
+        // One that was cut before it ended is ended first: what was used since belongs to the newer key.
+        let mut cut = lock(&letters.epochs).is_cut();
+        loop {
+            lock(&letters.epochs).begin().map_err(folder)?;
+            let epochs = letters.epochs.clone();
+            self.store
+                .write(move |txn| sealing::wrap_anew(txn, &lock(&epochs)))
+                .await?;
+            lock(&letters.epochs).finish().map_err(folder)?;
+            if !std::mem::take(&mut cut) {
+                return Ok(());
+            }
+        }
     }
 }
 

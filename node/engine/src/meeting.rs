@@ -58,6 +58,9 @@ const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// other side sends them otherwise, for there is no taking back. A round trip costs less.
 const DROPPED_ENTRIES_MAX: u64 = 4 * BATCH_ENTRIES_MAX as u64;
 
+/// What a frame about letters counts for at least: it may lead to a look through the disk.
+const LETTER_FRAME_BYTES_MIN: usize = 4 * 1024;
+
 /// Between two words on how far a long catch-up is: often enough to see it move.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -478,7 +481,9 @@ impl Driver {
             let how = "more about letters than was asked for";
             return Err(End::Misbehaved(how.to_owned()));
         }
-        self.charge(Way::In, frame.len(), began);
+        // What a short frame leads to is done elsewhere, and may be much.
+        let bytes = frame.len().max(LETTER_FRAME_BYTES_MIN);
+        self.charge(Way::In, bytes, began);
         Ok(())
     }
 

@@ -42,8 +42,9 @@ pub fn is_courier(frame: &[u8]) -> bool {
 pub enum Frame {
     /// Hashes of tags that the sender carries. Places in all of these frames of a session count on.
     Carried(Vec<TagHash>),
-    /// Asks for letters by their places.
-    Want(Vec<u32>),
+    /// Asks for letters by their places, each with the tag's hash as the asker makes it: who doesn't know
+    /// a tag gets nothing.
+    Want(Vec<(u32, TagHash)>),
     /// A letter that was asked for.
     Letter {
         /// Its place.
@@ -70,11 +71,13 @@ pub enum Frame {
     PrekeysKept(u32),
     /// Where the sender's line to the receiver stands.
     Line {
-        /// The next letter's number: none below is on its way any more.
+        /// The lowest number that is still on its way, or the next.
         next: u64,
-        /// Keys that the sender has for letters to the receiver, the last resort apart.
-        prekeys: u32,
+        /// The lowest number of the receiver's keys that the sender has, or may get.
+        key: u32,
     },
+    /// What the sender expects next on the receiver's line, now that it heard of it.
+    LineHeard(u64),
 }
 
 impl Frame {
@@ -89,8 +92,9 @@ impl Frame {
                 });
             }
             Self::Want(places) => {
-                put_list(&mut out, 33, places, |out, place| {
+                put_list(&mut out, 33, places, |out, (place, hash)| {
                     put_varint(out, u64::from(*place));
+                    out.extend_from_slice(hash);
                 });
             }
             Self::Letter { place, envelope } => {
@@ -123,10 +127,14 @@ impl Frame {
                 out.push(40);
                 put_varint(&mut out, u64::from(*next));
             }
-            Self::Line { next, prekeys } => {
+            Self::Line { next, key } => {
                 out.push(41);
                 put_varint(&mut out, *next);
-                put_varint(&mut out, u64::from(*prekeys));
+                put_varint(&mut out, u64::from(*key));
+            }
+            Self::LineHeard(high) => {
+                out.push(42);
+                put_varint(&mut out, *high);
             }
         }
         out
@@ -135,12 +143,14 @@ impl Frame {
     /// Reads a frame.
     ///
     /// # Errors
-    /// An unknown type, a wrong layout, a list over its bound, a key that isn't valid.
+    /// An unknown type, a wrong layout, an empty list or one over its bound, a key that isn't valid.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes);
         let frame = match reader.u8()? {
             32 => Self::Carried(list(&mut reader, CARRIED_MAX, Reader::array)?),
-            33 => Self::Want(list(&mut reader, LIST_MAX, read_u32)?),
+            33 => Self::Want(list(&mut reader, LIST_MAX, |reader| {
+                Ok((read_u32(reader)?, reader.array()?))
+            })?),
             34 => Self::Letter {
                 place: read_u32(&mut reader)?,
                 envelope: read_envelope(&mut reader)?,
@@ -158,8 +168,9 @@ impl Frame {
             40 => Self::PrekeysKept(read_u32(&mut reader)?),
             41 => Self::Line {
                 next: reader.varint()?,
-                prekeys: read_u32(&mut reader)?,
+                key: read_u32(&mut reader)?,
             },
+            42 => Self::LineHeard(reader.varint()?),
             _ => return Err(WireError::Value("frame type")),
         };
         reader.end()?;
@@ -181,6 +192,10 @@ fn list<'a, T>(
     read: impl Fn(&mut Reader<'a>) -> Result<T, WireError>,
 ) -> Result<Vec<T>, WireError> {
     let count = reader.length("list", max)?;
+    // An empty one would cost its reader more than its sender.
+    if count == 0 {
+        return Err(WireError::Value("list"));
+    }
     (0..count).map(|_| read(reader)).collect()
 }
 
@@ -235,6 +250,12 @@ impl TagHasher {
         Self::hash(&self.ours, tag)
     }
 
+    /// The hash of a tag that they know, for asking or for being asked.
+    #[must_use]
+    pub fn of_theirs(&self, tag: Tag) -> TagHash {
+        Self::hash(&self.theirs, tag)
+    }
+
     /// Tags by the hashes that the other side says if it carries them.
     pub fn theirs<T>(&self, tags: impl IntoIterator<Item = (Tag, T)>) -> BTreeMap<TagHash, T> {
         tags.into_iter()
@@ -251,7 +272,7 @@ mod tests {
     fn all() -> Vec<Frame> {
         vec![
             Frame::Carried(vec![[1; 8], [2; 8]]),
-            Frame::Want(vec![0, 70_000]),
+            Frame::Want(vec![(0, [1; 8]), (70_000, [2; 8])]),
             Frame::Letter {
                 place: 3,
                 envelope: vec![4; 100],
@@ -265,10 +286,8 @@ mod tests {
             Frame::Kept(vec![[8; 32]]),
             Frame::Prekeys(Box::default()),
             Frame::PrekeysKept(9),
-            Frame::Line {
-                next: 10,
-                prekeys: 11,
-            },
+            Frame::Line { next: 10, key: 11 },
+            Frame::LineHeard(12),
         ]
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct Usage {
 impl Usage {
     pub(super) fn count(view: &View<impl Source>) -> Result<Self> {
         let mut usage = Self::default();
-        view.each_carried(|_, carried| {
+        view.each_carried(0, |_, carried| {
             usage.add(carried.from, carried.envelope.len() as u64);
             ControlFlow::Continue(())
         })?;
@@ -129,9 +129,14 @@ pub(super) fn keep(
     now: Millis,
 ) -> Result<bool> {
     let (bytes, outside) = (envelope.bytes().len() as u64, envelope.outside());
-    if txn.receipted(&outside.receipt)?.is_some() {
-        // It was given before.
-        return Ok(true);
+    match txn.receipted(&outside.receipt)? {
+        // It was given before, by whomever.
+        Some(Receipted::Carried(number)) => {
+            let known = txn.carried(&number)?;
+            return Ok(known.is_some_and(|known| known.envelope == envelope.bytes()));
+        }
+        Some(Receipted::Own(..)) => return Ok(false),
+        None => {}
     }
     if is_past(outside.expires_day, now) || !has_room(txn, usage, from, bytes)? {
         return Ok(false);
@@ -161,7 +166,7 @@ pub(super) fn keep(
 
 fn drop_oldest_of(txn: &mut Txn<'_>, usage: &mut Usage, contact: IdentityId) -> Result<bool> {
     let mut oldest = None;
-    txn.each_carried(|number, carried| {
+    txn.each_carried(0, |number, carried| {
         if carried.from == contact {
             oldest = Some((number, carried.clone()));
             return ControlFlow::Break(());
@@ -191,9 +196,8 @@ pub(super) fn carried_from(
     now: Millis,
 ) -> Result<Vec<(u64, Tag)>> {
     let mut tags = Vec::new();
-    snapshot.each_carried(|number, carried| {
-        if number >= from
-            && carried.from != except
+    snapshot.each_carried(from, |number, carried| {
+        if carried.from != except
             && let Ok(envelope) = Envelope::decode(&carried.envelope)
             && !is_past(envelope.outside().expires_day, now)
         {
@@ -208,33 +212,28 @@ pub(super) fn carried_from(
     Ok(tags)
 }
 
-/// Somebody opened letters: who carries them stops, and tells who gave them. Returns the events.
+/// Somebody opened letters: who carries them stops, and tells who gave them. Returns the events, and whether
+/// anything was carried.
 pub(super) fn receipts(
     txn: &mut Txn<'_>,
     usage: &mut Option<Usage>,
     receipts: &[Receipt],
     now: Millis,
-) -> Result<Vec<(EventKind, About)>> {
-    let mut events = Vec::new();
+) -> Result<(Vec<(EventKind, About)>, bool)> {
+    let (mut events, mut any) = (Vec::new(), false);
     for receipt in receipts {
         let hash = receipt.hash();
         match txn.receipted(&hash)? {
             Some(Receipted::Own(device, number)) => {
                 events.extend(delivered(txn, device, number)?);
-                txn.remove_receipted(&hash)?;
             }
             Some(Receipted::Carried(number)) => {
                 let Some(carried) = txn.carried(&number)? else {
                     continue;
                 };
+                any = true;
                 if let Ok(envelope) = Envelope::decode(&carried.envelope) {
-                    let owed = Owed {
-                        receipt: *receipt,
-                        to: carried.from,
-                        told: false,
-                        since: now,
-                    };
-                    txn.put_owed(&envelope.outside().tag, &owed)?;
+                    owe(txn, &envelope, *receipt, carried.from, now)?;
                 }
                 drop_carried(txn, number, &carried)?;
                 if let Some(usage) = usage {
@@ -244,7 +243,37 @@ pub(super) fn receipts(
             None => {}
         }
     }
-    Ok(events)
+    Ok((events, any))
+}
+
+/// Keeps a receipt for who gave us the letter. What is kept for one contact is bounded like what is carried
+/// for them; a receipt that is known already stays, whatever else bears the same tag.
+fn owe(
+    txn: &mut Txn<'_>,
+    envelope: &Envelope,
+    receipt: Receipt,
+    to: IdentityId,
+    now: Millis,
+) -> Result<()> {
+    let tag = envelope.outside().tag;
+    if txn.owed(&tag)?.is_some() {
+        return Ok(());
+    }
+    let all = txn.all_owed()?;
+    let theirs = all.iter().filter(|(_, owed)| owed.to == to && !owed.opened);
+    if theirs.clone().count() >= CARRIED_PER_CONTACT_MAX
+        && let Some((oldest, _)) = theirs.min_by_key(|(_, owed)| owed.since)
+    {
+        txn.remove_owed(oldest)?;
+    }
+    let owed = Owed {
+        receipt,
+        to,
+        told: false,
+        opened: false,
+        since: now,
+    };
+    txn.put_owed(&tag, &owed)
 }
 
 fn delivered(
@@ -255,12 +284,16 @@ fn delivered(
     let Some(mut letter) = txn.own_letter(&(device, number))? else {
         return Ok(None);
     };
+    if letter.delivered {
+        return Ok(None);
+    }
     letter.delivered = true;
     letter.envelope = Vec::new();
     txn.put_own_letter(&(device, number), &letter)?;
-    let mut lines = txn.lines(&device)?.unwrap_or_default();
-    lines.arrived = lines.arrived.max(number + 1);
-    txn.put_lines(&device, &lines)?;
+    if let Some(mut lines) = txn.lines(&device)? {
+        lines.arrived = lines.arrived.max(number.saturating_add(1));
+        txn.put_lines(&device, &lines)?;
+    }
     Ok(Some(delivery_event(&letter)))
 }
 
@@ -292,26 +325,44 @@ pub(super) fn carried_by(
     Ok(events)
 }
 
-/// Receipts that a contact waits for, with their letters' tags.
+/// Receipts that a contact waits for: of letters that it gave us or wrote, and of ours that it carries
+/// although they have arrived.
 pub(super) fn owed_to(
     view: &View<impl Source>,
     contact: IdentityId,
     max: usize,
-) -> Result<Vec<(Tag, Receipt)>> {
+) -> Result<Vec<Receipt>> {
     let owed = view.all_owed()?.into_iter();
-    Ok(owed
-        .filter(|(_, owed)| owed.to == contact && !owed.told)
-        .map(|(tag, owed)| (tag, owed.receipt))
+    let theirs = owed.filter(|(_, owed)| owed.to == contact && !owed.told);
+    let own = view.own_letters()?.into_iter();
+    let ours = own.filter(|(_, letter)| letter.delivered && letter.carriers.contains(&contact));
+    Ok(theirs
+        .map(|(_, owed)| owed.receipt)
+        .chain(ours.map(|(_, letter)| letter.receipt))
         .take(max)
         .collect())
 }
 
-/// A contact has these receipts.
-pub(super) fn told(txn: &mut Txn<'_>, contact: IdentityId, tags: &[Tag]) -> Result<()> {
-    for tag in tags {
-        if let Some(mut owed) = txn.owed(tag)?.filter(|owed| owed.to == contact) {
+/// A contact has these receipts, by their hashes.
+pub(super) fn told(txn: &mut Txn<'_>, contact: IdentityId, hashes: &[[u8; 32]]) -> Result<()> {
+    for hash in hashes {
+        if let Some(Receipted::Own(device, number)) = txn.receipted(hash)?
+            && let Some(mut letter) = txn.own_letter(&(device, number))?
+            && letter.delivered
+        {
+            letter.carriers.retain(|carrier| *carrier != contact);
+            txn.put_own_letter(&(device, number), &letter)?;
+        }
+    }
+    for (tag, mut owed) in txn.all_owed()? {
+        if owed.to != contact || owed.told || !hashes.contains(&owed.receipt.hash()) {
+            continue;
+        }
+        if owed.opened {
             owed.told = true;
-            txn.put_owed(tag, &owed)?;
+            txn.put_owed(&tag, &owed)?;
+        } else {
+            txn.remove_owed(&tag)?;
         }
     }
     Ok(())
@@ -319,8 +370,13 @@ pub(super) fn told(txn: &mut Txn<'_>, contact: IdentityId, tags: &[Tag]) -> Resu
 
 /// Drops what nobody has to carry, wait for or open any more.
 pub(super) fn sweep(txn: &mut Txn<'_>, now: Millis) -> Result<()> {
-    let mut old = Vec::new();
-    txn.each_carried(|number, carried| {
+    let (mut old, mut undated) = (Vec::new(), Vec::new());
+    txn.each_carried(0, |number, carried| {
+        let mut since = carried.since;
+        if sealing::guessed(&mut since, now) {
+            undated.push((number, since));
+            return ControlFlow::Continue(());
+        }
         let expires = Envelope::decode(&carried.envelope).map(|e| e.outside().expires_day);
         let past = expires.is_ok_and(|day| is_past(day, now));
         if past || now.since(carried.since) > CARRIED_DAYS_MAX * DAY_MS {
@@ -331,8 +387,16 @@ pub(super) fn sweep(txn: &mut Txn<'_>, now: Millis) -> Result<()> {
     for (number, carried) in old {
         drop_carried(txn, number, &carried)?;
     }
-    for (tag, owed) in txn.all_owed()? {
-        if now.since(owed.since) > OWED_KEPT_MS {
+    for (number, since) in undated {
+        if let Some(mut carried) = txn.carried(&number)? {
+            carried.since = since;
+            txn.put_carried(&number, &carried)?;
+        }
+    }
+    for (tag, mut owed) in txn.all_owed()? {
+        if sealing::guessed(&mut owed.since, now) {
+            txn.put_owed(&tag, &owed)?;
+        } else if now.since(owed.since) > OWED_KEPT_MS {
             txn.remove_owed(&tag)?;
         }
     }

@@ -51,6 +51,11 @@ impl Epochs {
         known.map(|(_, key)| key)
     }
 
+    /// A change began and didn't end.
+    pub(super) const fn is_cut(&self) -> bool {
+        self.keys.len() > 1
+    }
+
     /// A new key; the one before stays until [`Self::finish`].
     pub(super) fn begin(&mut self) -> io::Result<()> {
         if self.keys.len() > 1 {

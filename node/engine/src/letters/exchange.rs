@@ -37,7 +37,9 @@ const WANTED_AT_ONCE: usize = 4;
 /// greatest length.
 const ROOM: (u32, u64) = (8, 512 * 1024);
 /// Frames that wait for this task: what was asked for, what there is room for, and one of each other kind.
-const FRAMES_IN_MAX: usize = WANTED_AT_ONCE + ROOM.0 as usize + 20;
+const FRAMES_IN_MAX: usize = WANTED_AT_ONCE + ROOM.0 as usize + 100;
+/// Times that one side says in a session where its line stands: after each message that arrived, at most.
+const LINES_MAX: u32 = 256;
 /// Frames that wait for the meeting's stream.
 const FRAMES_OUT_MAX: usize = 4;
 /// Tags that one side names in a session: the whole of what may be carried, twice.
@@ -100,14 +102,18 @@ impl Exchange {
             named_from: 0,
             heard: 0,
             expected: BTreeMap::new(),
+            expected_of: None,
             wanted: VecDeque::new(),
             asked: BTreeMap::new(),
             bad: 0,
             room_given: (0, 0),
             room: (0, 0),
             handed: BTreeSet::new(),
-            telling: BTreeMap::new(),
-            keys_sent: false,
+            telling: BTreeSet::new(),
+            settled: false,
+            line_said: None,
+            lines_heard: 0,
+            keys_out: false,
         };
         inner.tasks.spawn(desk.run(frames_in));
         Some(Self {
@@ -163,16 +169,17 @@ struct Desk {
     hasher: TagHasher,
     words: mpsc::Sender<Word>,
     shared: Arc<Shared>,
-    /// What we named, by place: numbers of what we carry.
-    named: Vec<u64>,
+    /// What we named, by place: numbers of what we carry, and tags; nothing once it was brought.
+    named: Vec<Option<(u64, Tag)>>,
     /// Everything carried below this number was named, or is theirs.
     named_from: u64,
     /// How many the other side named.
     heard: usize,
-    /// What we would recognise of them, by hash.
+    /// What we would recognise of them, by hash, and which count of changes it is of.
     expected: BTreeMap<TagHash, (Tag, Expected)>,
+    expected_of: Option<u64>,
     /// Places that we want and haven't asked for yet, and those that we have.
-    wanted: VecDeque<(u32, Expected)>,
+    wanted: VecDeque<(u32, TagHash, Expected)>,
     asked: BTreeMap<u32, Expected>,
     bad: usize,
     /// What they may still leave here.
@@ -181,9 +188,16 @@ struct Desk {
     room: (u32, u64),
     /// Receipts' hashes of what we left there, until they are kept.
     handed: BTreeSet<[u8; 32]>,
-    /// Receipts on their way, by hash.
-    telling: BTreeMap<[u8; 32], Tag>,
-    keys_sent: bool,
+    /// Hashes of receipts that were told.
+    telling: BTreeSet<[u8; 32]>,
+    /// There is time for lines and keys.
+    settled: bool,
+    /// Where our line stands, as it was said last.
+    line_said: Option<u64>,
+    /// How often the other side said it.
+    lines_heard: u32,
+    /// Keys are on their way.
+    keys_out: bool,
 }
 
 impl Drop for Desk {
@@ -218,10 +232,11 @@ impl Desk {
                     self.name().await?;
                     self.hand_over().await?;
                     self.tell_receipts().await?;
-                    if shared.compared.load(Ordering::Relaxed) && !self.keys_sent {
-                        self.keys_sent = true;
+                    if shared.compared.load(Ordering::Relaxed) {
                         self.tell_line().await?;
-                        self.send_keys(None).await?;
+                        if !std::mem::replace(&mut self.settled, true) {
+                            self.send_keys().await?;
+                        }
                     }
                 }
             }
@@ -249,6 +264,7 @@ impl Desk {
             Frame::Want(places) => self.bring(&places).await,
             Frame::Letter { place, envelope } => self.open(place, &envelope).await,
             Frame::Receipts(receipts) => self.take_receipts(receipts).await,
+            Frame::Room { count: 0, .. } => Err(Stop::Misbehaved("room for nothing")),
             Frame::Room { count, bytes } => {
                 self.room.0 = self.room.0.saturating_add(count).min(ROOM.0);
                 self.room.1 = self.room.1.saturating_add(bytes).min(ROOM.1);
@@ -258,6 +274,7 @@ impl Desk {
             Frame::Kept(hashes) => self.kept(hashes).await,
             Frame::Prekeys(batch) => self.keep_keys(batch).await,
             Frame::PrekeysKept(next) => {
+                self.keys_out = false;
                 if let Some(device) = self.device()? {
                     let store = &self.inner.store;
                     store
@@ -266,17 +283,38 @@ impl Desk {
                 }
                 Ok(())
             }
-            Frame::Line { next, prekeys } => {
-                let Some(device) = self.device()? else {
+            Frame::Line { next, key } => self.hear_line(next, key).await,
+            Frame::LineHeard(high) => {
+                let Some((device, next)) = self.device()?.zip(self.line_said.take()) else {
                     return Ok(());
                 };
                 let store = &self.inner.store;
                 store
-                    .write(move |txn| sealing::their_line(txn, device, next))
+                    .write(move |txn| sealing::line_heard(txn, device, next, high))
                     .await?;
-                self.send_keys(Some(prekeys as usize)).await
+                Ok(())
             }
         }
+    }
+
+    async fn hear_line(&mut self, next: u64, key: u32) -> Result<(), Stop> {
+        self.lines_heard += 1;
+        if self.lines_heard > LINES_MAX {
+            return Err(Stop::Misbehaved("a line that never rests"));
+        }
+        let Some(device) = self.device()? else {
+            return Ok(());
+        };
+        let store = &self.inner.store;
+        let high = store
+            .write(move |txn| sealing::their_line(txn, device, (next, key)))
+            .await?;
+        self.inner.letters.note_expected();
+        self.say(Frame::LineHeard(high)).await?;
+        if self.settled && !self.keys_out {
+            self.send_keys().await?;
+        }
+        Ok(())
     }
 
     // What we carry for them, or for whom they know.
@@ -297,21 +335,23 @@ impl Desk {
             .iter()
             .map(|(_, tag)| self.hasher.ours(*tag))
             .collect();
-        self.named.extend(fresh.iter().map(|(number, _)| *number));
+        self.named.extend(fresh.into_iter().map(Some));
         self.say(Frame::Carried(hashes)).await
     }
 
-    /// Brings letters that they recognised.
-    async fn bring(&mut self, places: &[u32]) -> Result<(), Stop> {
+    /// Brings letters that they recognised, each once, to who shows to know their tags.
+    async fn bring(&mut self, places: &[(u32, TagHash)]) -> Result<(), Stop> {
         if places.len() > WANTED_AT_ONCE {
             return Err(Stop::Misbehaved("too many letters asked for at once"));
         }
-        for place in places {
+        for (place, hash) in places {
             let at = usize::try_from(*place).unwrap_or(usize::MAX);
-            let Some(number) = self.named.get(at) else {
+            let named = self.named.get_mut(at).and_then(Option::take);
+            let Some((number, _)) = named.filter(|(_, tag)| self.hasher.of_theirs(*tag) == *hash)
+            else {
                 return Err(Stop::Misbehaved("a letter that wasn't named"));
             };
-            let carried = self.inner.store.read()?.carried(number)?;
+            let carried = self.inner.store.read()?.carried(&number)?;
             // What was dropped meanwhile is brought as nothing.
             let envelope = carried.map(|carried| carried.envelope).unwrap_or_default();
             let place = *place;
@@ -330,10 +370,14 @@ impl Desk {
         }
         let mut receipts = Vec::new();
         {
+            let now = self.inner.letters.expected.load(Ordering::Relaxed);
             let snapshot = self.inner.store.read()?;
-            let expected = sealing::expected(&snapshot, &self.me)?;
-            let tags = expected.into_iter().map(|(tag, of)| (tag, (tag, of)));
-            self.expected = self.hasher.theirs(tags);
+            if self.expected_of != Some(now) {
+                let expected = sealing::expected(&snapshot, &self.me)?;
+                let tags = expected.into_iter().map(|(tag, of)| (tag, (tag, of)));
+                self.expected = self.hasher.theirs(tags);
+                self.expected_of = Some(now);
+            }
             for (place, hash) in (first..).zip(hashes) {
                 let Some((tag, of)) = self.expected.get(hash) else {
                     continue;
@@ -342,7 +386,8 @@ impl Desk {
                     receipts.extend(snapshot.owed(tag)?.map(|owed| owed.receipt));
                 } else {
                     let place = u32::try_from(place).unwrap_or(u32::MAX);
-                    self.wanted.push_back((place, *of));
+                    let hash = self.hasher.ours(*tag);
+                    self.wanted.push_back((place, hash, *of));
                 }
             }
         }
@@ -364,8 +409,10 @@ impl Desk {
         if next.is_empty() {
             return Ok(());
         }
-        let places = next.iter().map(|(place, _)| *place).collect();
-        self.asked.extend(next);
+        let places = next.iter().map(|(place, hash, _)| (*place, *hash));
+        let places = places.collect();
+        self.asked
+            .extend(next.into_iter().map(|(place, _, of)| (place, of)));
         self.say(Frame::Want(places)).await
     }
 
@@ -410,6 +457,7 @@ impl Desk {
             return Ok(None);
         };
         self.inner.letters.note_used();
+        self.inner.letters.note_expected();
         self.inner
             .tell_aftermath(self.endpoint, opened.aftermath, &opened.results);
         introductions::followed(&self.inner, &followed);
@@ -424,8 +472,7 @@ impl Desk {
         let owed = carrying::owed_to(&self.inner.store.read()?, self.contact, LIST_MAX)?;
         let fresh: Vec<_> = owed
             .into_iter()
-            .filter(|(tag, receipt)| self.telling.insert(receipt.hash(), *tag).is_none())
-            .map(|(_, receipt)| receipt)
+            .filter(|receipt| self.telling.insert(receipt.hash()))
             .collect();
         if fresh.is_empty() {
             return Ok(());
@@ -436,16 +483,17 @@ impl Desk {
     async fn take_receipts(&mut self, receipts: Vec<Receipt>) -> Result<(), Stop> {
         let hashes = receipts.iter().map(Receipt::hash).collect();
         let (usage, now) = (self.inner.letters.usage.clone(), clock::now());
-        let events = self
+        let (events, any) = self
             .inner
             .store
             .write(move |txn| carrying::receipts(txn, &mut lock(&usage), &receipts, now))
             .await?;
+        // Whoever gave us what was opened, or carries it too, may be there.
+        if any || !events.is_empty() {
+            self.inner.tell_letters();
+        }
         self.inner.events.emit_all(events);
-        self.say(Frame::Kept(hashes)).await?;
-        // Whoever gave us what was opened may be there.
-        self.inner.tell_letters();
-        Ok(())
+        self.say(Frame::Kept(hashes)).await
     }
 
     // What we carry for them.
@@ -532,9 +580,10 @@ impl Desk {
     }
 
     async fn kept(&mut self, hashes: Vec<[u8; 32]>) -> Result<(), Stop> {
-        let tags: Vec<_> = hashes
+        let told: Vec<_> = hashes
             .iter()
-            .filter_map(|hash| self.telling.get(hash).copied())
+            .filter(|hash| self.telling.contains(*hash))
+            .copied()
             .collect();
         let ours: Vec<_> = hashes
             .into_iter()
@@ -545,7 +594,7 @@ impl Desk {
             .inner
             .store
             .write(move |txn| {
-                carrying::told(txn, contact, &tags)?;
+                carrying::told(txn, contact, &told)?;
                 carrying::carried_by(txn, contact, &ours)
             })
             .await?;
@@ -567,24 +616,26 @@ impl Desk {
 
     // Keys.
 
-    /// Tells where our line stands, where letters were sealed since that was told.
+    /// Tells where our line stands, where that isn't known there.
     async fn tell_line(&mut self) -> Result<(), Stop> {
-        let Some(device) = self.device()? else {
+        let Some(device) = self.device()?.filter(|_| self.line_said.is_none()) else {
             return Ok(());
         };
-        let Some((next, prekeys)) = sealing::line_to_tell(&self.inner.store.read()?, device)?
-        else {
+        let now = clock::now();
+        let told = self
+            .inner
+            .store
+            .write(move |txn| sealing::line_to_tell(txn, device, now))
+            .await?;
+        let Some((next, key)) = told else {
             return Ok(());
         };
-        self.say(Frame::Line { next, prekeys }).await?;
-        let store = &self.inner.store;
-        Ok(store
-            .write(move |txn| sealing::line_told(txn, device, next))
-            .await?)
+        self.line_said = Some(next);
+        self.say(Frame::Line { next, key }).await
     }
 
     /// Sends keys, where the other side lacks some.
-    async fn send_keys(&mut self, theirs: Option<usize>) -> Result<(), Stop> {
+    async fn send_keys(&mut self) -> Result<(), Stop> {
         let Some(device) = self.device()? else {
             return Ok(());
         };
@@ -592,11 +643,13 @@ impl Desk {
         let batch = self
             .inner
             .store
-            .write(move |txn| sealing::prekeys_for(txn, &me, whom, theirs, now))
+            .write(move |txn| sealing::prekeys_for(txn, &me, whom, now))
             .await?;
         if batch.once.is_empty() && batch.last_resort.is_none() {
             return Ok(());
         }
+        self.keys_out = true;
+        self.inner.letters.note_expected();
         self.say(Frame::Prekeys(batch.into())).await
     }
 

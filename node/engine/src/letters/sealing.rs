@@ -45,6 +45,8 @@ const LAST_RESORT_GOOD_DAYS: u16 = 60;
 const PREKEY_KEPT_MS: u64 = (LAST_RESORT_GOOD_DAYS as u64 + LETTER_DAYS as u64) * DAY_MS;
 /// Entries of one conversation that came in letters and don't join yet: a window of each of four devices.
 const LOOSE_MAX: usize = 4 * WINDOW as usize;
+/// And bytes of their bodies: some of the longest texts.
+const LOOSE_BYTES_MAX: usize = 1024 * 1024;
 /// Entries that are looked at for one contact before somebody else's turn.
 const ENTRIES_MAX: u64 = WINDOW;
 
@@ -84,58 +86,70 @@ fn ready(view: &View<impl Source>) -> Result<Vec<(IdentityId, Contact)>> {
     Ok(contacts)
 }
 
+/// Where the lines with a device stand. A new pair of lines begins anywhere: numbers and keys' numbers of
+/// earlier ones, with a contact who was removed and came back, must not come again.
+fn lines_of(txn: &mut Txn<'_>, device: DeviceId) -> Result<Lines> {
+    if let Some(lines) = txn.lines(&device)? {
+        return Ok(lines);
+    }
+    let mut start = [0; 8];
+    files::fill_random(&mut start);
+    let start = u64::from_be_bytes(start);
+    let lines = Lines {
+        next: (start >> 24) + WINDOW,
+        prekey: (start as u32) >> 2,
+        ..Lines::default()
+    };
+    txn.put_lines(&device, &lines)?;
+    Ok(lines)
+}
+
 // Keys.
 
-/// Keys for letters from a contact's device, as many as it lacks; empty where it lacks none. `theirs` is
-/// how many it says that it has.
+/// Keys for letters from a contact's device, as many as it lacks; empty where it lacks none. `lowest` is
+/// the lowest of them that it has or may get: what it used and isn't on its way any more ends here.
 pub(super) fn prekeys_for(
     txn: &mut Txn<'_>,
     me: &Me,
     (identity, device): (IdentityId, DeviceId),
-    theirs: Option<usize>,
     now: Millis,
 ) -> Result<PrekeyBatch> {
-    let mut lines = txn.lines(&device)?.unwrap_or_default();
-    let known = txn.own_prekeys_for(device)?;
-    let (last, once): (Vec<_>, Vec<_>) = known
-        .into_iter()
-        .partition(|(_, row)| row.until_day.is_some());
-    let used = theirs.map_or(0, |theirs| once.len().saturating_sub(theirs));
-    // What was used there and hasn't come is still expected: its key stays.
-    let have = once.len().saturating_sub(used);
-    let lacking = if have * 2 > PREKEYS_ON_HAND {
-        0
-    } else {
-        (PREKEYS_ON_HAND - have).min((2 * PREKEYS_MAX).saturating_sub(once.len()))
-    };
-    let fresh = last
-        .iter()
-        .any(|(_, row)| now.since(row.made) < LAST_RESORT_DAYS * DAY_MS);
+    let mut lines = lines_of(txn, device)?;
     let mut batch = PrekeyBatch::default();
-    for (id, row) in &once {
-        if id.0 >= lines.prekeys_kept
-            && let Some(prekey) = public(me, device, *id, row)
-        {
-            batch.once.push(prekey);
+    let (mut have, mut fresh) = (0, None);
+    for (id, row) in txn.own_prekeys_for(device)? {
+        let Some(prekey) = public(me, device, id, &row) else {
+            // Its epoch's key was lost.
+            txn.remove_own_prekey(&(device, id))?;
+            continue;
+        };
+        let lacks = id.0 >= lines.prekeys_kept;
+        match row.until_day {
+            None => {
+                have += 1;
+                batch.once.extend(lacks.then_some(prekey));
+            }
+            Some(until) if now.since(row.made) < LAST_RESORT_DAYS * DAY_MS => {
+                fresh = Some((prekey, until, lacks));
+            }
+            Some(_) => {}
         }
     }
-    for _ in 0..lacking {
-        batch
-            .once
-            .extend(make(txn, me, device, &mut lines, (now, None))?);
+    if have * 2 <= PREKEYS_ON_HAND {
+        for _ in have..PREKEYS_ON_HAND {
+            let made = make(txn, me, device, &mut lines, (now, None))?;
+            batch.once.extend(made);
+        }
     }
-    batch.once.truncate(PREKEYS_MAX);
-    let sender = Party { identity, device };
-    let good_until = day(now).map_or(NO_DAY, |today| today.saturating_add(LAST_RESORT_GOOD_DAYS));
-    let resort = if fresh {
-        let newest = last.iter().max_by_key(|(id, _)| *id);
-        newest
-            .filter(|(id, _)| id.0 >= lines.prekeys_kept)
-            .and_then(|(id, row)| Some((public(me, device, *id, row)?, row.until_day?)))
-    } else {
-        let made = make(txn, me, device, &mut lines, (now, Some(good_until)))?;
-        made.map(|prekey| (prekey, good_until))
+    let resort = match fresh {
+        Some((prekey, until, lacks)) => lacks.then_some((prekey, until)),
+        None => {
+            let until = day(now).map_or(NO_DAY, |day| day.saturating_add(LAST_RESORT_GOOD_DAYS));
+            let made = make(txn, me, device, &mut lines, (now, Some(until)))?;
+            made.map(|prekey| (prekey, until))
+        }
     };
+    let sender = Party { identity, device };
     batch.last_resort =
         resort.map(|(prekey, until)| LastResort::sign(prekey, until, &me.key, sender));
     txn.put_lines(&device, &lines)?;
@@ -189,18 +203,24 @@ pub(super) fn keep_prekeys(
     if !batch.last_resort.as_ref().is_none_or(signed) {
         return Ok(None);
     }
-    let mut next = 0;
+    let mut lines = lines_of(txn, device)?;
     let known = txn.their_prekeys_of(device)?;
-    let room = (2 * PREKEYS_MAX).saturating_sub(known.len());
-    for prekey in batch.once.iter().take(room) {
+    let fresh = |prekey: &Prekey| prekey.id.0 >= lines.had && prekey.id.0 < u32::MAX;
+    let mut next = lines.had;
+    let once = batch.once.iter().filter(|prekey| fresh(prekey));
+    for prekey in once.take((2 * PREKEYS_MAX).saturating_sub(known.len())) {
         let row = TheirPrekey {
             key: prekey.bytes(),
             until_day: None,
         };
         txn.put_their_prekey(&(device, prekey.id), &row)?;
-        next = next.max(prekey.id.0.saturating_add(1));
+        next = next.max(prekey.id.0 + 1);
     }
-    if let Some(last) = &batch.last_resort {
+    if let Some(last) = batch
+        .last_resort
+        .as_ref()
+        .filter(|last| fresh(&last.prekey))
+    {
         for (id, _) in known.iter().filter(|(_, row)| row.until_day.is_some()) {
             txn.remove_their_prekey(&(device, *id))?;
         }
@@ -209,14 +229,16 @@ pub(super) fn keep_prekeys(
             until_day: Some(last.until_day),
         };
         txn.put_their_prekey(&(device, last.prekey.id), &row)?;
-        next = next.max(last.prekey.id.0.saturating_add(1));
+        next = next.max(last.prekey.id.0 + 1);
     }
+    lines.had = next;
+    txn.put_lines(&device, &lines)?;
     Ok(Some(next))
 }
 
 /// A contact's device keeps our keys below `next`.
 pub(super) fn prekeys_kept(txn: &mut Txn<'_>, device: DeviceId, next: u32) -> Result<()> {
-    let mut lines = txn.lines(&device)?.unwrap_or_default();
+    let mut lines = lines_of(txn, device)?;
     lines.prekeys_kept = lines.prekeys_kept.max(next.min(lines.prekey));
     txn.put_lines(&device, &lines)
 }
@@ -243,21 +265,43 @@ pub(super) fn wrap_anew(txn: &mut Txn<'_>, epochs: &Epochs) -> Result<()> {
     Ok(())
 }
 
-/// Drops keys that wait in vain.
+/// Drops keys and entries that wait in vain, and letters that are long past.
 pub(super) fn sweep(txn: &mut Txn<'_>, now: Millis) -> Result<()> {
-    for ((sender, id), row) in txn.own_prekeys()? {
-        if now.since(row.made) > PREKEY_KEPT_MS {
+    for ((sender, id), mut row) in txn.own_prekeys()? {
+        if guessed(&mut row.made, now) {
+            txn.put_own_prekey(&(sender, id), &row)?;
+        } else if now.since(row.made) > PREKEY_KEPT_MS {
             txn.remove_own_prekey(&(sender, id))?;
         }
     }
     for ((device, number), mut letter) in txn.own_letters()? {
-        if is_past(letter.expires_day, now) && !letter.envelope.is_empty() {
+        if guessed(&mut letter.sealed, now) {
+            txn.put_own_letter(&(device, number), &letter)?;
+        } else if letter.delivered && now.since(letter.sealed) > PREKEY_KEPT_MS {
+            super::forget(txn, device, number, &letter)?;
+        } else if is_past(letter.expires_day, now) && !letter.envelope.is_empty() {
+            // Its receipt may still come.
             letter.envelope = Vec::new();
-            txn.remove_receipted(&letter.receipt)?;
             txn.put_own_letter(&(device, number), &letter)?;
         }
     }
+    for (key, mut loose) in txn.all_loose()? {
+        if guessed(&mut loose.received, now) {
+            txn.put_loose(&key, &loose)?;
+        } else if now.since(loose.received) > PREKEY_KEPT_MS {
+            txn.remove_loose(&key)?;
+        }
+    }
     Ok(())
+}
+
+/// A time that was noted while the clock stood in 1970 becomes now, once that can be believed.
+pub(super) fn guessed(noted: &mut Millis, now: Millis) -> bool {
+    let wrong = day(*noted).is_none() && day(now).is_some();
+    if wrong {
+        *noted = now;
+    }
+    wrong
 }
 
 // Sealing.
@@ -290,7 +334,7 @@ pub(super) fn hand_over(
     let away: Vec<_> = away.collect();
     let mut take = |letter: &OwnLetter| {
         let len = letter.envelope.len() as u64;
-        let given = under_way.get(&letter.receipt);
+        let given = under_way.get(&letter.receipt.hash());
         if given.is_some_and(|given| given.contains(&at))
             || given.map_or(0, BTreeSet::len) + letter.carriers.len() >= COPIES
         {
@@ -299,9 +343,10 @@ pub(super) fn hand_over(
         let fits = count > 0 && len <= bytes;
         if fits {
             (count, bytes) = (count - 1, bytes - len);
-            under_way.entry(letter.receipt).or_default().insert(at);
+            let receipt = letter.receipt.hash();
+            under_way.entry(receipt).or_default().insert(at);
             handed.push(Handing {
-                receipt: letter.receipt,
+                receipt: letter.receipt.hash(),
                 envelope: letter.envelope.clone(),
             });
         }
@@ -309,13 +354,22 @@ pub(super) fn hand_over(
     };
     for (identity, contact) in &away {
         for device in contact.devices.keys() {
-            let sealed = txn.own_letters_to(*device)?;
-            for (_, letter) in &sealed {
+            let mut sealed = txn.own_letters_to(*device)?;
+            sealed.retain(|(_, letter)| Me::space_with(contact) == Some(letter.space));
+            for (number, letter) in &sealed {
                 let wanted = !letter.delivered
                     && !letter.envelope.is_empty()
                     && !is_past(letter.expires_day, now)
                     && !letter.carriers.contains(&courier);
-                if wanted && !take(letter) {
+                if !wanted {
+                    continue;
+                }
+                // What was taken back since isn't given to anybody else.
+                if own_entry(txn, letter.space, me.party.device, letter.seq)?.is_none() {
+                    let mut taken_back = letter.clone();
+                    taken_back.envelope = Vec::new();
+                    txn.put_own_letter(&(*device, *number), &taken_back)?;
+                } else if !take(letter) {
                     return Ok(handed);
                 }
             }
@@ -355,8 +409,10 @@ fn seal_for(
         let Some((header, body)) = own_entry(txn, space, me.party.device, seq)? else {
             continue;
         };
-        let mut lines = txn.lines(&device)?.unwrap_or_default();
-        if lines.next >= lines.arrived.saturating_add(WINDOW) {
+        let mut lines = lines_of(txn, device)?;
+        // The receiver looks for so many on either side of the highest that came, so nobody may be left behind.
+        let from = lines.arrived.min(lowest_on_its_way(txn, device, now)?);
+        if lines.next >= from.saturating_add(WINDOW) {
             break;
         }
         let Some((prekey, once)) = take_prekey(txn, device, now)? else {
@@ -388,12 +444,12 @@ fn seal_for(
             seq,
             expires_day,
             sealed: now,
-            receipt: letter.receipt.hash(),
+            receipt: letter.receipt,
             carriers: Vec::new(),
             delivered: false,
             envelope: envelope.bytes().to_vec(),
         };
-        txn.put_receipted(&row.receipt, &Receipted::Own(device, number))?;
+        txn.put_receipted(&row.receipt.hash(), &Receipted::Own(device, number))?;
         txn.put_own_letter(&(device, number), &row)?;
         letters.push(row);
     }
@@ -434,44 +490,61 @@ fn take_prekey(txn: &Txn<'_>, device: DeviceId, now: Millis) -> Result<Option<(P
     Ok(key.map(|key| (key, row.until_day.is_none())))
 }
 
-/// Where our line to a device stands, if it wasn't told yet: the next number, and how many keys we have.
+/// The lowest number of our letters to a device that may still arrive; the highest there is where none may.
+fn lowest_on_its_way(view: &View<impl Source>, device: DeviceId, now: Millis) -> Result<u64> {
+    let letters = view.own_letters_to(device)?;
+    let mut waiting = letters
+        .iter()
+        .filter(|(_, letter)| !letter.delivered && !is_past(letter.expires_day, now));
+    Ok(waiting.next().map_or(u64::MAX, |(number, _)| *number))
+}
+
+/// Where our line to a device stands, if it wasn't told that: the lowest number that may still arrive, or
+/// the next, and the lowest number of its keys that we have or may get.
 pub(super) fn line_to_tell(
-    view: &View<impl Source>,
+    txn: &mut Txn<'_>,
     device: DeviceId,
+    now: Millis,
 ) -> Result<Option<(u64, u32)>> {
-    let lines = view.lines(&device)?.unwrap_or_default();
-    if lines.told == lines.next {
+    let lines = lines_of(txn, device)?;
+    let lowest = lowest_on_its_way(txn, device, now)?;
+    let next = lowest.min(lines.next);
+    if next == lines.told {
         return Ok(None);
     }
-    let keys = view.their_prekeys_of(device)?;
-    let once = keys.iter().filter(|(_, row)| row.until_day.is_none());
-    Ok(Some((lines.next, once.count() as u32)))
+    let keys = txn.their_prekeys_of(device)?;
+    let mut once = keys.iter().filter(|(_, row)| row.until_day.is_none());
+    let held = once.next().map_or(u32::MAX, |(id, _)| id.0);
+    // While a letter is on its way, so is its key.
+    let key = if lowest == u64::MAX { held } else { 0 };
+    Ok(Some((next, key)))
 }
 
-/// The device was told: letters below `next` aren't waited for any more, and the numbers go on from there.
-pub(super) fn line_told(txn: &mut Txn<'_>, device: DeviceId, next: u64) -> Result<()> {
-    let mut lines = txn.lines(&device)?.unwrap_or_default();
-    let next = next.min(lines.next);
-    lines.told = lines.told.max(next);
-    lines.arrived = lines.arrived.max(next);
+/// The device was told `next` and says what it expects: our numbers go on from there.
+pub(super) fn line_heard(txn: &mut Txn<'_>, device: DeviceId, next: u64, high: u64) -> Result<()> {
+    let mut lines = lines_of(txn, device)?;
+    lines.told = next;
+    lines.arrived = high;
+    lines.next = lines.next.max(high);
+    txn.put_lines(&device, &lines)
+}
+
+/// A device says where its line to us stands: what is below isn't expected any more, and the keys that it
+/// used for it end. Returns what we expect next.
+pub(super) fn their_line(
+    txn: &mut Txn<'_>,
+    device: DeviceId,
+    (next, key): (u64, u32),
+) -> Result<u64> {
+    let mut lines = lines_of(txn, device)?;
+    lines.window = lines.window.skipped_to(next);
     txn.put_lines(&device, &lines)?;
-    for (number, letter) in txn.own_letters_to(device)? {
-        if number < next && !letter.delivered {
-            super::forget(txn, device, number, &letter)?;
+    for (id, row) in txn.own_prekeys_for(device)? {
+        if row.until_day.is_none() && id.0 < key && id.0 < lines.prekeys_kept {
+            txn.remove_own_prekey(&(device, id))?;
         }
     }
-    Ok(())
-}
-
-/// A device says where its line to us stands.
-pub(super) fn their_line(txn: &mut Txn<'_>, device: DeviceId, next: u64) -> Result<()> {
-    let mut lines = txn.lines(&device)?.unwrap_or_default();
-    // Beyond the window it can't be, unless it gave numbers that it may not give.
-    if next <= lines.window.high.saturating_add(WINDOW) {
-        lines.window = lines.window.skipped_to(next);
-        txn.put_lines(&device, &lines)?;
-    }
-    Ok(())
+    Ok(lines.window.high)
 }
 
 // Opening.
@@ -540,8 +613,18 @@ pub(super) fn open(
     ) else {
         return Ok(None);
     };
-    if !lines.window.expects(of.number) || line.tag(of.number) != envelope.outside().tag {
+    if line.tag(of.number) != envelope.outside().tag {
         return Ok(None);
+    }
+    if !lines.window.expects(of.number) {
+        // Somebody else brought it meanwhile.
+        let owed = txn.owed(&envelope.outside().tag)?;
+        let known = owed.filter(|owed| owed.receipt.hash() == envelope.outside().receipt);
+        return Ok(known.map(|owed| Opened {
+            receipt: owed.receipt,
+            results: Vec::new(),
+            aftermath: Aftermath::default(),
+        }));
     }
     let id = line.prekey_of(envelope.outside(), of.number);
     let Some(row) = txn.own_prekey(&(device, id))? else {
@@ -556,6 +639,10 @@ pub(super) fn open(
     else {
         return Ok(None);
     };
+    let Some(keep) = is_to_be_kept(txn, space, &letter)? else {
+        // There is no room for it: it stays sealed, and is brought again.
+        return Ok(None);
+    };
     if row.until_day.is_none() {
         txn.remove_own_prekey(&(device, id))?;
     }
@@ -565,6 +652,7 @@ pub(super) fn open(
         receipt: letter.receipt,
         to: identity,
         told: false,
+        opened: true,
         since: from.now,
     };
     txn.put_owed(&envelope.outside().tag, &owed)?;
@@ -574,7 +662,9 @@ pub(super) fn open(
     if weak {
         txn.note_weak(space, letter.id())?;
     }
-    keep_entry(txn, (space, identity), letter, from, &mut aftermath)?;
+    if keep {
+        keep_entry(txn, (space, identity), letter, from, &mut aftermath)?;
+    }
     results.extend(settle(txn, space, device, from, &mut aftermath)?);
     Ok(Some(Opened {
         receipt,
@@ -583,7 +673,24 @@ pub(super) fn open(
     }))
 }
 
-/// Keeps an entry that came in a letter, where it isn't held. It joins its feed in [`settle`].
+/// Whether an entry that came in a letter is kept; `None` where it should be and can't.
+fn is_to_be_kept(txn: &Txn<'_>, space: SpaceId, letter: &Letter) -> Result<Option<bool>> {
+    let (device, seq) = (letter.header.device, letter.header.seq);
+    let held = txn.frontier(space, device)?.map_or(0, |feed| feed.base);
+    if seq < held || txn.loose(&(space, device, seq))?.is_some() {
+        return Ok(Some(false));
+    }
+    let Some(context) = txn.context(space)? else {
+        return Ok(None);
+    };
+    let sound = verify_body(&context, &letter.header, &letter.body).is_ok();
+    let known = txn.loose_in(space)?;
+    let bytes: usize = known.iter().map(|(_, _, loose)| loose.body.len()).sum();
+    let room = known.len() < LOOSE_MAX && bytes + letter.body.len() <= LOOSE_BYTES_MAX;
+    Ok((sound && room).then_some(true))
+}
+
+/// Keeps an entry that came in a letter. It joins its feed in [`settle`].
 fn keep_entry(
     txn: &mut Txn<'_>,
     (space, author): (SpaceId, IdentityId),
@@ -592,18 +699,6 @@ fn keep_entry(
     aftermath: &mut Aftermath,
 ) -> Result<()> {
     let (device, seq) = (letter.header.device, letter.header.seq);
-    let held = txn.frontier(space, device)?.map_or(0, |feed| feed.base);
-    let Some(context) = txn.context(space)? else {
-        return Ok(());
-    };
-    let sound = verify_body(&context, &letter.header, &letter.body).is_ok();
-    let known = txn.loose_in(space)?;
-    if seq < held || !sound || known.len() >= LOOSE_MAX {
-        return Ok(());
-    }
-    if txn.loose(&(space, device, seq))?.is_some() {
-        return Ok(());
-    }
     let loose = Loose {
         author,
         backlink: letter.header.backlink,
@@ -652,8 +747,13 @@ pub(crate) fn settle(
             txn.remove_loose(&(space, device, seq))?;
             continue;
         }
-        if seq > facts.head.next || loose.backlink != facts.head.top {
+        if seq > facts.head.next {
             break;
+        }
+        if loose.backlink != facts.head.top {
+            // The feed has another entry before it: the next meeting tells of the fork.
+            txn.remove_loose(&(space, device, seq))?;
+            continue;
         }
         let mut run = Run::new(seq, loose.backlink);
         run.items.push(Item {

@@ -122,7 +122,7 @@ impl Side {
     fn give_keys(&self, to: &Self) {
         let batch = self
             .store
-            .run(|txn| sealing::prekeys_for(txn, &self.me, to.whom(), None, NOW))
+            .run(|txn| sealing::prekeys_for(txn, &self.me, to.whom(), NOW))
             .unwrap();
         let kept = to
             .store
@@ -132,6 +132,26 @@ impl Side {
         self.store
             .run(|txn| sealing::prekeys_kept(txn, to.me.party.device, next))
             .unwrap();
+        to.tell_line(self, NOW);
+    }
+
+    /// Tells the other side where our line to it stands, if it doesn't know.
+    fn tell_line(&self, to: &Self, at: Millis) -> bool {
+        let told = self
+            .store
+            .run(|txn| sealing::line_to_tell(txn, to.me.party.device, at))
+            .unwrap();
+        let Some(line) = told else {
+            return false;
+        };
+        let high = to
+            .store
+            .run(|txn| sealing::their_line(txn, self.me.party.device, line))
+            .unwrap();
+        self.store
+            .run(|txn| sealing::line_heard(txn, to.me.party.device, line.0, high))
+            .unwrap();
+        true
     }
 
     fn expects(&self, envelope: &Envelope) -> Option<Expected> {
@@ -197,7 +217,10 @@ fn letters_in_any_order_make_the_same_conversation() {
     for order in [[4, 1], [3, 0]] {
         for at in order {
             assert!(cem.open(&letters[at]).is_some());
-            assert!(cem.open(&letters[at]).is_none(), "a second time");
+            // A second time only the receipt is given again.
+            let (before, again) = (state(&cem), cem.open(&letters[at]));
+            assert!(again.is_some());
+            assert_eq!(state(&cem), before);
         }
     }
     assert_eq!(cem.texts(), ["one", "three", "four"]);
@@ -237,7 +260,7 @@ fn what_is_refused_changes_nothing() {
     // Another letter's number, and one that was never given.
     assert!(cem.open_as(of, &letters[0]).is_none());
     let beyond = Expected {
-        number: 1_000,
+        number: of.number + 1_000,
         ..of
     };
     assert!(cem.open_as(beyond, &letters[1]).is_none());
@@ -473,14 +496,167 @@ fn only_the_receipt_ends_the_carrying() {
     }
     let receipt = cem.open(&letter).unwrap();
     let (carried, owed) = told(receipt);
-    assert_eq!((carried, owed.len()), (0, 1));
+    assert_eq!((carried, owed.as_slice()), (0, [receipt].as_slice()));
     // Back at its author it says that the message was delivered.
     let mut none = None;
     ana.store
-        .run(|txn| carrying::receipts(txn, &mut none, &[owed[0].1], NOW))
+        .run(|txn| carrying::receipts(txn, &mut none, &owed, NOW))
         .unwrap();
     let space = conversation_id(&PAIR.0);
     let cem = keys(3).identity.id();
     let states = sealed_to(&ana.store.read().unwrap(), space, cem, NOW).unwrap();
     assert_eq!(states.get(&1), Some(&Sealed::Delivered));
+}
+
+fn give_keys_and_lose_the_answer(from: &Side, to: &Side) {
+    let batch = from
+        .store
+        .run(|txn| sealing::prekeys_for(txn, &from.me, to.whom(), NOW))
+        .unwrap();
+    to.store
+        .run(|txn| sealing::keep_prekeys(txn, &to.me, from.whom(), &batch))
+        .unwrap();
+}
+
+#[test]
+fn keys_that_are_told_again_are_not_used_again() {
+    let (ana, cem) = (Side::new(1, 3), Side::new(3, 1));
+    give_keys_and_lose_the_answer(&cem, &ana);
+    ana.tell_line(&cem, NOW);
+    for text in ["one", "two"] {
+        ana.write(text);
+    }
+    let first = ana.seal(NOW);
+    assert_eq!(first.len(), 3);
+    cem.give_keys(&ana);
+    ana.write("three");
+    let letters = envelopes(&ana.seal(NOW));
+    assert_eq!(letters.len(), 4);
+    for letter in &letters {
+        assert!(cem.open(letter).is_some());
+    }
+    assert_eq!(cem.texts(), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_line_whose_answer_was_lost_goes_on() {
+    let (ana, cem) = two();
+    for round in 0..4 {
+        for number in 0..30 {
+            ana.write(&format!("{round} {number}"));
+        }
+        assert!(!ana.seal(NOW).is_empty());
+        // The two meet, and part before the answer.
+        let held = ana.store.read().unwrap();
+        let space = conversation_id(&PAIR.0);
+        let feed = held.frontier(space, ana.me.party.device).unwrap();
+        let base = feed.unwrap().base;
+        let cem_is = cem.me.party.identity;
+        ana.store
+            .run(|txn| {
+                txn.acknowledge(space, cem_is, base)?;
+                arrived(txn, space, cem_is, base)
+            })
+            .unwrap();
+        let told = ana
+            .store
+            .run(|txn| sealing::line_to_tell(txn, cem.me.party.device, NOW))
+            .unwrap();
+        let high = |line| {
+            cem.store
+                .run(|txn| sealing::their_line(txn, ana.me.party.device, line))
+                .unwrap()
+        };
+        // Nothing is on its way, so every key that was used ends, and others take their place.
+        high(told.unwrap());
+        assert!(ana.tell_line(&cem, NOW), "it is told again");
+        cem.give_keys(&ana);
+        let keys = cem.store.read().unwrap().own_prekeys().unwrap();
+        let once = keys.iter().filter(|(_, row)| row.until_day.is_none());
+        assert!((16..=64).contains(&once.count()));
+    }
+    ana.write("at last");
+    let letters = envelopes(&ana.seal(NOW));
+    assert!(cem.open(letters.last().unwrap()).is_some());
+    assert!(cem.texts().contains(&"at last".to_owned()));
+}
+
+#[test]
+fn who_is_added_anew_begins_with_other_numbers_and_keys() {
+    let (ana, cem) = two();
+    ana.write("before");
+    let old = envelopes(&ana.seal(NOW));
+    let numbers = |side: &Side, of: &Side| {
+        let lines = side.store.read().unwrap().lines(&of.me.party.device);
+        let lines = lines.unwrap().unwrap();
+        (lines.next, lines.prekey)
+    };
+    let before = (numbers(&ana, &cem), numbers(&cem, &ana));
+    for (side, other) in [(&ana, &cem), (&cem, &ana)] {
+        let (who, device) = other.whom();
+        side.store
+            .run(|txn| txn.forget_letters(who, &[device]))
+            .unwrap();
+    }
+    cem.give_keys(&ana);
+    ana.give_keys(&cem);
+    let after = (numbers(&ana, &cem), numbers(&cem, &ana));
+    assert_ne!(before.0.0, after.0.0);
+    assert_ne!(before.1.1, after.1.1);
+    for letter in &old {
+        assert!(cem.expects(letter).is_none() || cem.open(letter).is_none());
+    }
+    for letter in envelopes(&ana.seal(NOW)) {
+        assert!(cem.open(&letter).is_some());
+    }
+    assert_eq!(cem.texts(), ["before"]);
+}
+
+#[test]
+fn whoever_carries_what_arrived_another_way_is_told() {
+    let (ana, cem) = two();
+    ana.write("hello");
+    let handed = ana.seal(NOW);
+    let ben = IdentityId([9; 32]);
+    let hashes: Vec<_> = handed.iter().map(|one| one.receipt).collect();
+    ana.store
+        .run(|txn| carrying::carried_by(txn, ben, &hashes))
+        .unwrap();
+    let space = conversation_id(&PAIR.0);
+    let to = cem.me.party.identity;
+    assert!(ana.store.run(|txn| arrived(txn, space, to, 2)).unwrap());
+    let owed = carrying::owed_to(&ana.store.read().unwrap(), ben, 10).unwrap();
+    let told: Vec<_> = owed.iter().map(Receipt::hash).collect();
+    assert_eq!(told, hashes);
+    ana.store
+        .run(|txn| carrying::told(txn, ben, &told))
+        .unwrap();
+    assert!(
+        carrying::owed_to(&ana.store.read().unwrap(), ben, 10)
+            .unwrap()
+            .is_empty()
+    );
+    assert!(!ana.store.run(|txn| arrived(txn, space, to, 2)).unwrap());
+    assert!(ana.store.read().unwrap().own_letters().unwrap().is_empty());
+}
+
+#[test]
+fn junk_with_a_letters_receipt_takes_nobodys_place() {
+    let (ana, _) = two();
+    ana.write("hello");
+    let letter = envelopes(&ana.seal(NOW)).pop().unwrap();
+    let ben = Side::new(2, 1);
+    let giver = ana.me.party.identity;
+    let mut usage = None;
+    let mut junk = letter.bytes().to_vec();
+    *junk.last_mut().unwrap() ^= 1;
+    let junk = Envelope::decode(&junk).unwrap();
+    let mut keep = |letter: &Envelope| {
+        ben.store
+            .run(|txn| carrying::keep(txn, &mut usage, giver, letter, NOW))
+            .unwrap()
+    };
+    assert!(keep(&junk) && keep(&junk));
+    // What isn't carried isn't said to be.
+    assert!(!keep(&letter));
 }

@@ -1,7 +1,7 @@
 //! Letters: keys for them, those that we sealed, those that we carry, receipts that we owe, and
 //! entries that came in letters and don't join what is held yet.
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use proto::{
     DeviceId, EntryId, IdentityId, Millis, SpaceId,
@@ -57,6 +57,8 @@ pub struct Lines {
     pub prekey: u32,
     /// Keys below this number are known to be kept there.
     pub prekeys_kept: u32,
+    /// Keys of theirs below this number were had before, and are never taken again.
+    pub had: u32,
 }
 
 /// A letter that we sealed, by the receiving device and its number.
@@ -70,8 +72,8 @@ pub struct OwnLetter {
     pub expires_day: u16,
     /// When it was sealed.
     pub sealed: Millis,
-    /// BLAKE3 of its receipt.
-    pub receipt: [u8; 32],
+    /// Its receipt: ours too, so that who carries it can be told that it arrived another way.
+    pub receipt: Receipt,
     /// Who carries it.
     pub carriers: Vec<IdentityId>,
     /// Its receiver has opened it.
@@ -109,12 +111,14 @@ pub struct Owed {
     pub to: IdentityId,
     /// That contact has it.
     pub told: bool,
+    /// The letter was opened here, so others who carry it may ask for the receipt, too.
+    pub opened: bool,
     /// When it came.
     pub since: Millis,
 }
 
 /// An entry that came in a letter and doesn't join what is held of its feed, by its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Loose {
     /// Whose device it is.
     pub author: IdentityId,
@@ -130,6 +134,12 @@ pub struct Loose {
     pub received: Millis,
     /// Read here.
     pub read: bool,
+}
+
+impl std::fmt::Debug for Loose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Loose(of {:?}, {} bytes)", self.author, self.body.len())
+    }
 }
 
 fn numbered(device: &DeviceId, number: u64) -> Vec<u8> {
@@ -227,6 +237,7 @@ impl Kept for Lines {
         out.extend_from_slice(&self.window.seen.to_be_bytes());
         put_varint(out, u64::from(self.prekey));
         put_varint(out, u64::from(self.prekeys_kept));
+        put_varint(out, u64::from(self.had));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -240,6 +251,7 @@ impl Kept for Lines {
             },
             prekey: read_u32(reader)?,
             prekeys_kept: read_u32(reader)?,
+            had: read_u32(reader)?,
         })
     }
 }
@@ -261,7 +273,7 @@ impl Kept for OwnLetter {
         put_varint(out, self.seq);
         out.extend_from_slice(&self.expires_day.to_be_bytes());
         put_millis(out, &self.sealed);
-        out.extend_from_slice(&self.receipt);
+        out.extend_from_slice(&self.receipt.0);
         put_varint(out, self.carriers.len() as u64);
         out.extend(self.carriers.iter().flat_map(|carrier| carrier.0));
         out.push(u8::from(self.delivered));
@@ -274,7 +286,7 @@ impl Kept for OwnLetter {
             seq: reader.varint()?,
             expires_day: u16::from_be_bytes(reader.array()?),
             sealed: millis(reader)?,
-            receipt: reader.array()?,
+            receipt: Receipt(reader.array()?),
             carriers: {
                 let count = reader.length("carriers", proto::limits::CONTACTS_MAX)?;
                 (0..count)
@@ -370,6 +382,7 @@ impl Kept for Owed {
         out.extend_from_slice(&self.receipt.0);
         out.extend_from_slice(&self.to.0);
         out.push(u8::from(self.told));
+        out.push(u8::from(self.opened));
         put_millis(out, &self.since);
     }
 
@@ -378,6 +391,7 @@ impl Kept for Owed {
             receipt: Receipt(reader.array()?),
             to: IdentityId(reader.id()?),
             told: reader.flag("told")?,
+            opened: reader.flag("opened")?,
             since: millis(reader)?,
         })
     }
@@ -486,16 +500,18 @@ impl<S: Source> View<S> {
         Ok(first.transpose()?.is_some())
     }
 
-    /// Letters that we carry, in the order in which they came, one after the other.
+    /// Letters that we carry from a number on, in the order in which they came, one after the other.
     ///
     /// # Errors
     /// The database's.
     pub fn each_carried(
         &self,
+        from: u64,
         mut visit: impl FnMut(u64, &Carried) -> ControlFlow<()>,
     ) -> Result<()> {
-        let range = Prefixed::new(Key::new());
-        for row in self.0.rows(Table::Carried, range.bounds())? {
+        let first = Carried::key(&from);
+        let bounds = (Bound::Included(first.as_slice()), Bound::Unbounded);
+        for row in self.0.rows(Table::Carried, bounds)? {
             let (key, value) = row?;
             let carried = decode::<Carried>(value.value())?;
             if visit(Carried::key_from(key.value()), &carried).is_break() {
@@ -559,7 +575,7 @@ impl Txn<'_> {
     pub fn forget_letters(&mut self, contact: IdentityId, devices: &[DeviceId]) -> Result<()> {
         for device in devices {
             for (number, letter) in self.own_letters_to(*device)? {
-                self.remove_kept::<Receipted>(&letter.receipt)?;
+                self.remove_kept::<Receipted>(&letter.receipt.hash())?;
                 self.remove_kept::<OwnLetter>(&(*device, number))?;
             }
             for table in [Table::OwnPrekeys, Table::TheirPrekeys, Table::Lines] {
@@ -567,7 +583,7 @@ impl Txn<'_> {
             }
         }
         let mut given = Vec::new();
-        self.each_carried(|number, carried| {
+        self.each_carried(0, |number, carried| {
             if carried.from == contact {
                 let envelope = Envelope::decode(&carried.envelope);
                 given.push((number, envelope.ok().map(|e| e.outside().receipt)));
