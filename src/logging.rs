@@ -7,15 +7,18 @@ use tracing_subscriber::EnvFilter;
 /// Replaces the levels that `-v` chooses, in the form `engine=debug,links=trace`.
 const VARIABLE: &str = "WAYMEET_LOG";
 
-/// Starts logging. Everything that we write is ours; the libraries below stay a step quieter.
+/// Starts logging. Everything that we write is ours; the libraries below stay a step quieter, and what
+/// gossip warns of, a hint that found its connection gone, is what hints may do.
 #[expect(
     clippy::disallowed_methods,
     reason = "the command reads the environment"
 )]
 pub(crate) fn start(verbose: u8) {
     let levels = match verbose {
-        0 => "warn",
-        1 => "warn,waymeet=info,web=info,engine=info,links=info,store=info,proto=info",
+        0 => "warn,iroh_gossip=error",
+        1 => {
+            "warn,iroh_gossip=error,waymeet=info,web=info,engine=info,links=info,store=info,proto=info"
+        }
         2 => "info,waymeet=debug,web=debug,engine=debug,links=debug,store=debug,proto=debug",
         _ => "debug,waymeet=trace,web=trace,engine=trace,links=trace,store=trace,proto=trace",
     };
