@@ -106,8 +106,8 @@ fn lines_of(txn: &mut Txn<'_>, device: DeviceId) -> Result<Lines> {
 
 // Keys.
 
-/// Keys for letters from a contact's device, as many as it lacks; empty where it lacks none. `lowest` is
-/// the lowest of them that it has or may get: what it used and isn't on its way any more ends here.
+/// Keys for letters from a contact's device, as many as it lacks, those that it isn't known to keep among
+/// them; empty where it lacks none.
 pub(super) fn prekeys_for(
     txn: &mut Txn<'_>,
     me: &Me,
@@ -401,6 +401,7 @@ fn seal_for(
     let own = txn.frontier(space, me.party.device)?;
     let held = own.map_or(0, |own| own.base);
     let from = txn.acknowledged(space, identity)?;
+    let mut lowest = lowest_on_its_way(txn, device, now)?;
     let mut letters = Vec::new();
     for seq in (from..held).filter(|seq| !done.contains(seq)) {
         if letters.len() as u64 >= ENTRIES_MAX {
@@ -411,7 +412,7 @@ fn seal_for(
         };
         let mut lines = lines_of(txn, device)?;
         // The receiver looks for so many on either side of the highest that came, so nobody may be left behind.
-        let from = lines.arrived.min(lowest_on_its_way(txn, device, now)?);
+        let from = lines.arrived.min(lowest);
         if lines.next >= from.saturating_add(WINDOW) {
             break;
         }
@@ -437,6 +438,7 @@ fn seal_for(
         if once {
             txn.remove_their_prekey(&(device, prekey.id))?;
         }
+        lowest = lowest.min(number);
         lines.next += 1;
         txn.put_lines(&device, &lines)?;
         let row = OwnLetter {
@@ -490,7 +492,7 @@ fn take_prekey(txn: &Txn<'_>, device: DeviceId, now: Millis) -> Result<Option<(P
     Ok(key.map(|key| (key, row.until_day.is_none())))
 }
 
-/// The lowest number of our letters to a device that may still arrive; the highest there is where none may.
+/// The lowest number of our letters to a device that may still arrive; the greatest of all where none may.
 fn lowest_on_its_way(view: &View<impl Source>, device: DeviceId, now: Millis) -> Result<u64> {
     let letters = view.own_letters_to(device)?;
     let mut waiting = letters
