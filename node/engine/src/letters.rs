@@ -5,12 +5,13 @@
 //! carries a letter learns its size, its age and who gave it to them, and for whom it is only when it hands it
 //! to whomever recognises its tag. A receipt goes back the same way and ends the carrying.
 //!
-//! `sealing.rs` is what happens at both ends, in transactions; `carrying.rs` what a carrier does;
+//! `sealing.rs` is what happens at both ends, in transactions, and `keys.rs` the keys for it; `carrying.rs` what a carrier does;
 //! `showing.rs` what pages see of it; `exchange.rs` speaks with one contact's device; `epochs.rs` makes used keys unrecoverable.
 
 mod carrying;
 mod epochs;
 mod exchange;
+mod keys;
 mod sealing;
 mod showing;
 #[cfg(test)]
@@ -226,7 +227,7 @@ impl Inner {
             lock(&letters.epochs).begin().map_err(folder)?;
             let epochs = letters.epochs.clone();
             self.store
-                .write(move |txn| sealing::wrap_anew(txn, &lock(&epochs)))
+                .write(move |txn| keys::wrap_anew(txn, &lock(&epochs)))
                 .await?;
             lock(&letters.epochs).finish().map_err(folder)?;
             if !std::mem::take(&mut cut) {

@@ -20,7 +20,7 @@ use proto::{
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    carrying, lock,
+    carrying, keys, lock,
     sealing::{self, Expected, Me},
 };
 use crate::{
@@ -278,7 +278,7 @@ impl Desk {
                 if let Some(device) = self.device()? {
                     let store = &self.inner.store;
                     store
-                        .write(move |txn| sealing::prekeys_kept(txn, device, next))
+                        .write(move |txn| keys::prekeys_kept(txn, device, next))
                         .await?;
                 }
                 Ok(())
@@ -643,7 +643,7 @@ impl Desk {
         let batch = self
             .inner
             .store
-            .write(move |txn| sealing::prekeys_for(txn, &me, whom, now))
+            .write(move |txn| keys::prekeys_for(txn, &me, whom, now))
             .await?;
         if batch.once.is_empty() && batch.last_resort.is_none() {
             return Ok(());
@@ -661,7 +661,7 @@ impl Desk {
         let kept = self
             .inner
             .store
-            .write(move |txn| sealing::keep_prekeys(txn, &me, whom, &batch))
+            .write(move |txn| keys::keep_prekeys(txn, &me, whom, &batch))
             .await?;
         let Some(next) = kept else {
             return Err(Stop::Misbehaved("a key that its device didn't sign"));

@@ -122,15 +122,15 @@ impl Side {
     fn give_keys(&self, to: &Self) {
         let batch = self
             .store
-            .run(|txn| sealing::prekeys_for(txn, &self.me, to.whom(), NOW))
+            .run(|txn| keys::prekeys_for(txn, &self.me, to.whom(), NOW))
             .unwrap();
         let kept = to
             .store
-            .run(|txn| sealing::keep_prekeys(txn, &to.me, self.whom(), &batch))
+            .run(|txn| keys::keep_prekeys(txn, &to.me, self.whom(), &batch))
             .unwrap();
         let next = kept.unwrap();
         self.store
-            .run(|txn| sealing::prekeys_kept(txn, to.me.party.device, next))
+            .run(|txn| keys::prekeys_kept(txn, to.me.party.device, next))
             .unwrap();
         to.tell_line(self, NOW);
     }
@@ -307,7 +307,7 @@ fn a_used_key_is_in_no_file_any_more() {
     }
     lock(&cem.me.epochs).begin().unwrap();
     cem.store
-        .run(|txn| sealing::wrap_anew(txn, &lock(&cem.me.epochs)))
+        .run(|txn| keys::wrap_anew(txn, &lock(&cem.me.epochs)))
         .unwrap();
     lock(&cem.me.epochs).finish().unwrap();
     let after = secrets_of(&cem);
@@ -511,10 +511,10 @@ fn only_the_receipt_ends_the_carrying() {
 fn give_keys_and_lose_the_answer(from: &Side, to: &Side) {
     let batch = from
         .store
-        .run(|txn| sealing::prekeys_for(txn, &from.me, to.whom(), NOW))
+        .run(|txn| keys::prekeys_for(txn, &from.me, to.whom(), NOW))
         .unwrap();
     to.store
-        .run(|txn| sealing::keep_prekeys(txn, &to.me, from.whom(), &batch))
+        .run(|txn| keys::keep_prekeys(txn, &to.me, from.whom(), &batch))
         .unwrap();
 }
 
