@@ -8,7 +8,10 @@ use proto::{
     DeviceId, EntryId, IdentityId, Millis, SpaceId,
     admission::{Certificate, Chain},
     beacon::BeaconKey,
-    body::{Answer, Body, BodyError, Genesis, Introduced, Quotable, Reblog, Revocation},
+    body::{
+        Answer, Body, BodyError, Genesis, Introduced, Lifetime, Quotable, Reblog, Revocation,
+        Setting,
+    },
     card::CARD_BYTES_MAX,
     cbor,
     entry::Header,
@@ -197,7 +200,11 @@ fn made(script: &mut Script<'_>) {
     } else {
         Signature([7; 64])
     };
-    let body = match kind % 13 {
+    let body = match if matches!(kind, 51 | 64) {
+        kind
+    } else {
+        kind % 13
+    } {
         0 => genesis(script, author, &words[0]),
         1 => Body::Profile { name: &words[0] },
         2 => Body::Thread {
@@ -225,6 +232,7 @@ fn made(script: &mut Script<'_>) {
             text: script.flag().then_some(words[1].as_str()),
             tags: script.flag().then_some(tags),
             quote: script.flag().then_some(quote),
+            salt: script.flag().then_some([7; 8]),
         },
         8 => Body::Retract { target },
         9 => Body::Reaction {
@@ -236,6 +244,7 @@ fn made(script: &mut Script<'_>) {
         10 => Body::Message {
             text: &words[1],
             parent,
+            salt: script.flag().then_some([7; 8]),
         },
         11 => Body::Revocation(Box::new(Revocation::sign(
             &seeds::identity(author),
@@ -245,6 +254,11 @@ fn made(script: &mut Script<'_>) {
             target,
         ))),
         // Later kinds stand behind a number that the kept examples have rarely.
+        51 => Body::Receipt {
+            device: DeviceId([script.byte(); 32]),
+            seq: script.long(),
+        },
+        64 => Body::Setting(setting(script, target)),
         _ if kind / 13 % 3 == 1 => Body::Introduction {
             id: IntroductionId([script.byte(); 16]),
             identity: IdentityId([script.byte(); 32]),
@@ -261,6 +275,16 @@ fn made(script: &mut Script<'_>) {
         _ => Body::Unknown(script.long()),
     };
     reads_back(&body, quote != Signature([7; 64]));
+}
+
+fn setting(script: &mut Script<'_>, over: EntryId) -> Setting {
+    let lifetime = Lifetime::new(script.long() % 40_000_000);
+    let receipts = script.flag();
+    Setting {
+        lifetime,
+        receipts: (lifetime.is_none() || script.flag()).then_some(receipts),
+        over: lifetime.and(script.flag().then_some(over)),
+    }
 }
 
 fn genesis<'a>(script: &mut Script<'_>, author: u8, name: &'a str) -> Body<'a> {
@@ -296,7 +320,7 @@ fn reads_back(body: &Body<'_>, signed: bool) {
                     return;
                 }
                 Body::Unknown(kind) => {
-                    assert!(*kind <= 22);
+                    assert!(*kind <= 23);
                     return;
                 }
                 _ => None,
@@ -339,7 +363,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let other_forms = other_forms.map(|bytes| [&[0], bytes].concat());
     let lines = ["Ana", " Ana", "a\u{202e}b", "a\u{200d}b", "a\n\tb"]
         .map(|line| [&[5], line.as_bytes()].concat());
-    let made = (0..13_u8).chain([25, 38]).map(|kind| {
+    let made = (0..13_u8).chain([25, 38, 51, 64]).map(|kind| {
         let mut seed = vec![7, kind, 1];
         seed.extend_from_slice(&1_790_000_000_000_u64.to_be_bytes());
         for words in ["Title", "Text *a*", "Note", "tag"] {

@@ -153,7 +153,11 @@ impl World {
             (kind, _) => kind,
         };
         match kind {
-            0..=4 => Body::Message { text, parent: None },
+            0..=4 => Body::Message {
+                text,
+                parent: None,
+                salt: None,
+            },
             5 => Body::Thread { title, text },
             6 => Body::Reply(Answer {
                 root: target,
@@ -172,6 +176,7 @@ impl World {
                 text: Some(text),
                 tags: None,
                 quote: None,
+                salt: None,
             },
             9 => Body::Retract { target },
             10 => {

@@ -73,6 +73,7 @@ impl Bench {
         let body = Body::Message {
             text: &text,
             parent,
+            salt: Some([3; 8]),
         }
         .encode();
         let header = Header {

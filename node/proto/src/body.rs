@@ -4,10 +4,12 @@
 //! its bounds. `docs/PROTOCOL.md` has the table of kinds and keys.
 
 mod fields;
+mod setting;
 #[cfg(test)]
 mod tests;
 
 use fields::Fields;
+pub use setting::{InForce, Lifetime, Placed, Setting, in_force};
 
 use crate::{
     admission::{AdmissionError, Certificate, Chain},
@@ -207,6 +209,8 @@ pub enum Body<'a> {
         tags: Option<Vec<&'a str>>,
         /// Makes an edited article quotable.
         quote: Option<Signature>,
+        /// So that an edit whose body is gone can't be guessed from its hash.
+        salt: Option<[u8; 8]>,
     },
     /// Takes back an entry of the same identity.
     Retract {
@@ -230,6 +234,8 @@ pub enum Body<'a> {
         text: &'a str,
         /// The message that it answers.
         parent: Option<EntryId>,
+        /// So that a message whose body is gone can't be guessed from its hash.
+        salt: Option<[u8; 8]>,
     },
     /// The end of a device.
     Revocation(Box<Revocation>),
@@ -251,6 +257,15 @@ pub enum Body<'a> {
         /// Who they are and where they are met, of a yes; `None` of a no.
         yes: Option<Introduced<'a>>,
     },
+    /// The author has read a device's feed of this conversation up to an entry.
+    Receipt {
+        /// Whose entries.
+        device: DeviceId,
+        /// The last one that was read.
+        seq: u64,
+    },
+    /// How a conversation is kept from here on.
+    Setting(Setting),
     /// A kind that this program doesn't know; kept and passed on.
     Unknown(u64),
 }
@@ -330,12 +345,14 @@ pub mod kind {
     pub const READ_MARKER: u64 = 18;
     /// Reserved: draft.
     pub const DRAFT: u64 = 19;
-    /// Reserved: receipt.
+    /// Read so far.
     pub const RECEIPT: u64 = 20;
     /// Somebody is introduced.
     pub const INTRODUCTION: u64 = 21;
     /// An answer to that.
     pub const INTRODUCED: u64 = 22;
+    /// How a conversation is kept.
+    pub const SETTING: u64 = 23;
 }
 
 impl<'a> Body<'a> {
@@ -352,12 +369,26 @@ impl<'a> Body<'a> {
         fields.body()
     }
 
-    /// Whether a retract can drop this body. What a feed's validity rests on stays.
+    /// Whether a retract can drop this body. What a feed's validity rests on stays, and what says
+    /// why other bodies are absent.
     #[must_use]
     pub const fn is_retractable(&self) -> bool {
         !matches!(
             self,
-            Self::Genesis(_) | Self::Revocation(_) | Self::Retract { .. }
+            Self::Genesis(_)
+                | Self::Revocation(_)
+                | Self::Retract { .. }
+                | Self::Receipt { .. }
+                | Self::Setting(_)
+        )
+    }
+
+    /// Whether this body goes when the time of a disappearing message is over.
+    #[must_use]
+    pub const fn can_vanish(&self) -> bool {
+        matches!(
+            self,
+            Self::Message { .. } | Self::Edit { .. } | Self::Reaction { .. }
         )
     }
 
@@ -399,6 +430,7 @@ impl<'a> Body<'a> {
                 text,
                 tags,
                 quote,
+                salt,
             } => {
                 map.bytes(1, &target.0);
                 if let Some(title) = title {
@@ -412,6 +444,9 @@ impl<'a> Body<'a> {
                 }
                 if let Some(quote) = quote {
                     map.bytes(5, &quote.0);
+                }
+                if let Some(salt) = salt {
+                    map.bytes(6, salt);
                 }
             }
             Self::Retract { target } => {
@@ -428,9 +463,12 @@ impl<'a> Body<'a> {
                     .uint(3, u64::from(*on))
                     .bytes(4, salt);
             }
-            Self::Message { text, parent } => {
+            Self::Message { text, parent, salt } => {
                 map.text(1, text);
                 put_id(&mut map, 2, *parent);
+                if let Some(salt) = salt {
+                    map.bytes(3, salt);
+                }
             }
             Self::Revocation(revocation) => {
                 map.bytes(1, &revocation.identity.0)
@@ -456,6 +494,10 @@ impl<'a> Body<'a> {
                     map.bytes(3, card).bytes(4, &beacon.0);
                 }
             }
+            Self::Receipt { device, seq } => {
+                map.bytes(1, &device.0).uint(2, *seq);
+            }
+            Self::Setting(setting) => setting.encode(&mut map),
             Self::Unknown(_) => {}
         }
         map.finish()
@@ -479,6 +521,8 @@ impl<'a> Body<'a> {
             Self::Revocation(_) => kind::REVOCATION,
             Self::Introduction { .. } => kind::INTRODUCTION,
             Self::Introduced { .. } => kind::INTRODUCED,
+            Self::Receipt { .. } => kind::RECEIPT,
+            Self::Setting(_) => kind::SETTING,
             Self::Unknown(kind) => *kind,
         }
     }

@@ -75,6 +75,8 @@ pub const CARRIED_BYTES_PER_CONTACT_MAX: u64 = 4 * 1024 * 1024;
 pub const CARRIED_PER_CONTACT_MAX: usize = 1_000;
 /// How long a letter is good, in days: until then its receiver keeps the key of last resort.
 pub const LETTER_DAYS: u16 = 30;
+/// How long a disappearing message stays, in seconds: a minute to a year.
+pub const LIFETIME_S: std::ops::RangeInclusive<u32> = 60..=365 * 24 * 3_600;
 /// How long a carrier keeps a letter by its own clock, in days: it bounds letters whose sender or carrier
 /// doesn't know the date.
 pub const CARRIED_DAYS_MAX: u64 = 2 * LETTER_DAYS as u64;

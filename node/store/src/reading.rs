@@ -478,7 +478,7 @@ fn set_content(item: &mut Item, body: Body<'_>) {
             answer.text.clone_into(&mut item.text);
             item.parent = answer.parent;
         }
-        Body::Message { text, parent } => {
+        Body::Message { text, parent, .. } => {
             text.clone_into(&mut item.text);
             item.parent = parent;
         }

@@ -107,7 +107,14 @@ impl World {
         let talk = ana.create_conversation(PAIR, &contact);
         ben.create_conversation(PAIR, &me);
         let text = "our secret";
-        ana.write_body(talk, &Body::Message { text, parent: None });
+        ana.write_body(
+            talk,
+            &Body::Message {
+                text,
+                parent: None,
+                salt: None,
+            },
+        );
         marks.entry(talk).or_default().push(text.into());
         // A forum that Ben doesn't know, and a conversation with somebody else.
         let hidden = ana.create_forum(7);
@@ -118,7 +125,14 @@ impl World {
         ana.copy_feed(&yan, hidden, yan.me.device.id());
         let other = ana.create_conversation([6; 32], &cem);
         let text = "their secret";
-        ana.write_body(other, &Body::Message { text, parent: None });
+        ana.write_body(
+            other,
+            &Body::Message {
+                text,
+                parent: None,
+                salt: None,
+            },
+        );
         let hidden_marks = [yan.me.device.id().0.to_vec(), b"hidden words".to_vec()];
         marks.entry(hidden).or_default().extend(hidden_marks);
         marks.entry(other).or_default().push(text.into());

@@ -251,8 +251,7 @@ impl Node {
                     detail: "it was retracted".into(),
                 });
             }
-            let mut salt = [0; 8];
-            files::fill_random(&mut salt);
+            let salt = salt();
             self.write(before.space, move |_| {
                 Ok(Owned::Reaction {
                     target: id,
@@ -535,6 +534,7 @@ impl Owned {
                     text: Some(text),
                     tags: Some(tags),
                     quote: Some(quote),
+                    salt: Some(salt()),
                 })
             }
             Self::Reblog { note, original } => {
@@ -563,6 +563,7 @@ impl Owned {
                 text: text.as_deref(),
                 tags: None,
                 quote: None,
+                salt: Some(salt()),
             }),
             Self::Retract { target } => write(&Body::Retract { target: *target }),
             Self::Reaction {
@@ -579,9 +580,17 @@ impl Owned {
             Self::Message { text, parent } => write(&Body::Message {
                 text,
                 parent: *parent,
+                salt: Some(salt()),
             }),
         }
     }
+}
+
+/// What keeps a text that is gone from being guessed from its hash.
+fn salt() -> [u8; 8] {
+    let mut salt = [0; 8];
+    files::fill_random(&mut salt);
+    salt
 }
 
 fn checked_title(title: &str) -> Result<String> {

@@ -399,6 +399,7 @@ fn an_answer_that_arrives_before_its_introduction_counts() {
         Body::Message {
             text: "Cem is the one with the boat",
             parent: None,
+            salt: None,
         },
         Body::Introduced {
             id,

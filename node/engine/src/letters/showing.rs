@@ -84,7 +84,7 @@ pub(crate) fn loose_message(snapshot: &Snapshot, id: EntryId) -> Result<Option<I
 }
 
 fn message(space: SpaceId, device: DeviceId, seq: u64, loose: &Loose) -> Option<Item> {
-    let Ok(Body::Message { text, parent }) = Body::decode(&loose.body) else {
+    let Ok(Body::Message { text, parent, .. }) = Body::decode(&loose.body) else {
         return None;
     };
     Some(Item {

@@ -96,7 +96,11 @@ impl Side {
     }
 
     fn write(&self, text: &str) -> proto::EntryId {
-        let body = Body::Message { text, parent: None };
+        let body = Body::Message {
+            text,
+            parent: None,
+            salt: None,
+        };
         let space = conversation_id(&PAIR.0);
         let written = |txn: &mut Txn<'_>| spaces::append(txn, &self.keys, space, NOW, &body);
         self.store.run(written).unwrap().id

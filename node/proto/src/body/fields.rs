@@ -2,7 +2,10 @@
 
 use minicbor::{Decoder, decode::Error as DecodeError};
 
-use super::{Answer, Body, BodyError, Genesis, Introduced, Quotable, Reblog, Revocation, kind};
+use super::{
+    Answer, Body, BodyError, Genesis, Introduced, Lifetime, Quotable, Reblog, Revocation, Setting,
+    kind,
+};
 use crate::{
     admission::{Certificate, Chain},
     beacon::BeaconKey,
@@ -129,6 +132,38 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn wrong(&self, key: u64) -> BodyError {
+        BodyError::Field {
+            kind: self.kind,
+            key,
+        }
+    }
+
+    fn flag(&self, key: usize) -> Result<bool, BodyError> {
+        match self.get(key, |d| d.u64())? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.wrong(key as u64)),
+        }
+    }
+
+    fn setting(&self) -> Result<Setting, BodyError> {
+        let lifetime = self.maybe(1, |f| {
+            Lifetime::new(f.get(1, |d| d.u64())?).ok_or_else(|| f.wrong(1))
+        })?;
+        let receipts = self.maybe(2, |f| f.flag(2))?;
+        let over = self.maybe(3, |f| f.id(3))?;
+        match (lifetime, receipts, over) {
+            (None, None, _) => Err(self.wrong(1)),
+            (None, _, Some(_)) => Err(self.wrong(3)),
+            _ => Ok(Setting {
+                lifetime,
+                receipts,
+                over,
+            }),
+        }
+    }
+
     fn card(&self, key: usize) -> Result<&'a [u8], BodyError> {
         let card = self.get(key, |d| d.bytes())?;
         if card.len() <= CARD_BYTES_MAX {
@@ -177,6 +212,7 @@ impl<'a> Fields<'a> {
                 text: self.maybe(3, |f| f.text(3))?,
                 tags: self.maybe(4, |f| f.tags(4))?,
                 quote: self.maybe(5, |f| f.signature(5))?,
+                salt: self.maybe(6, |f| f.get(6, cbor::array))?,
             },
             kind::RETRACT => Body::Retract {
                 target: self.id(1)?,
@@ -184,21 +220,13 @@ impl<'a> Fields<'a> {
             kind::REACTION => Body::Reaction {
                 target: self.id(1)?,
                 emoji: self.str(2, |emoji| text::is_line(emoji, REACTION_CHARS_MAX))?,
-                on: match self.get(3, |d| d.u64())? {
-                    0 => false,
-                    1 => true,
-                    _ => {
-                        return Err(BodyError::Field {
-                            kind: self.kind,
-                            key: 3,
-                        });
-                    }
-                },
+                on: self.flag(3)?,
                 salt: self.get(4, cbor::array)?,
             },
             kind::MESSAGE => Body::Message {
                 text: self.text(1)?,
                 parent: self.maybe(2, |f| f.id(2))?,
+                salt: self.maybe(3, |f| f.get(3, cbor::array))?,
             },
             kind::REVOCATION => Body::Revocation(Box::new(Revocation {
                 identity: IdentityId(self.get(1, cbor::id)?),
@@ -219,20 +247,20 @@ impl<'a> Fields<'a> {
             },
             kind::INTRODUCED => Body::Introduced {
                 id: IntroductionId(self.get(1, cbor::array)?),
-                yes: match self.get(2, |d| d.u64())? {
-                    0 => None,
-                    1 => Some(Introduced {
+                yes: if self.flag(2)? {
+                    Some(Introduced {
                         card: self.card(3)?,
                         beacon: BeaconKey(self.get(4, cbor::array)?),
-                    }),
-                    _ => {
-                        return Err(BodyError::Field {
-                            kind: self.kind,
-                            key: 2,
-                        });
-                    }
+                    })
+                } else {
+                    None
                 },
             },
+            kind::RECEIPT => Body::Receipt {
+                device: DeviceId(self.get(1, cbor::id)?),
+                seq: self.get(2, |d| d.u64())?,
+            },
+            kind::SETTING => Body::Setting(self.setting()?),
             other => Body::Unknown(other),
         })
     }

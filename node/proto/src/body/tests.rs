@@ -66,6 +66,7 @@ fn every_kind() -> Vec<Vec<u8>> {
             text: Some("They don't."),
             tags: None,
             quote: None,
+            salt: Some([8; 8]),
         },
         Body::Edit {
             target: id,
@@ -73,6 +74,7 @@ fn every_kind() -> Vec<Vec<u8>> {
             text: None,
             tags: Some(vec![]),
             quote: Some(quote),
+            salt: None,
         },
         Body::Retract { target: id },
         Body::Reaction {
@@ -84,7 +86,26 @@ fn every_kind() -> Vec<Vec<u8>> {
         Body::Message {
             text: "psst",
             parent: None,
+            salt: None,
         },
+        Body::Message {
+            text: "psst",
+            parent: Some(id),
+            salt: Some([8; 8]),
+        },
+        Body::Receipt {
+            device: device.id(),
+            seq: 300,
+        },
+        Body::Setting(Setting {
+            lifetime: Lifetime::new(604_800),
+            receipts: Some(true),
+            over: Some(id),
+        }),
+        Body::Setting(Setting {
+            receipts: Some(false),
+            ..Setting::default()
+        }),
         Body::Revocation(Box::new(Revocation::sign(
             &identity,
             SpaceId([5; 32]),
@@ -135,7 +156,8 @@ fn unknown_keys_are_kept_and_unknown_kinds_accepted() {
         Body::decode(&map.finish()),
         Ok(Body::Message {
             text: "x",
-            parent: None
+            parent: None,
+            salt: None
         })
     );
     let mut map = MapWriter::new();
@@ -178,6 +200,7 @@ fn each_bound_has_its_refusal() {
             Body::Message {
                 text: " ",
                 parent: None,
+                salt: None,
             }
             .encode(),
             BodyError::Text { kind: 13, key: 1 },
@@ -202,6 +225,23 @@ fn each_bound_has_its_refusal() {
                 .bytes(1, &[0; 31])
                 .finish(),
             BodyError::Field { kind: 9, key: 1 },
+        ),
+        (
+            MapWriter::new().uint(0, kind::SETTING).uint(1, 59).finish(),
+            BodyError::Field { kind: 23, key: 1 },
+        ),
+        (
+            Body::Setting(Setting::default()).encode(),
+            BodyError::Field { kind: 23, key: 1 },
+        ),
+        (
+            Body::Setting(Setting {
+                lifetime: None,
+                receipts: Some(true),
+                over: Some(id),
+            })
+            .encode(),
+            BodyError::Field { kind: 23, key: 3 },
         ),
         (MapWriter::new().uint(1, 1).finish(), BodyError::Shape),
         (vec![0x80], BodyError::Shape),

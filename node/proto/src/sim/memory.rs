@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::{
     admission::Chain,
     author,
-    body::{Body, Genesis},
+    body::{Body, Genesis, kind},
     entry::{Head, Header},
     fork::{Branch, ForkProof},
     frontier::{Frontier, Holes, Tail},
@@ -70,12 +70,7 @@ impl Feed {
 
     fn frontier(&self, device: DeviceId) -> Frontier {
         let head = self.head();
-        let holes = self
-            .entries
-            .iter()
-            .chain(&self.tail)
-            .filter(|(_, _, body)| body.is_none())
-            .map(|(_, header, _)| header.seq);
+        let holes = self.holes();
         let revoked = self.revoked.as_ref().map(|(last, _)| last.seq);
         let fork = self.fork.as_ref().map(|(fork, _)| fork.seq);
         Frontier {
@@ -91,6 +86,25 @@ impl Feed {
             holes: Holes::of(holes),
             ..Frontier::empty(device)
         }
+    }
+
+    /// Places of bodies that are absent without a setting below that lets them disappear.
+    fn holes(&self) -> impl Iterator<Item = u64> {
+        let mut covered = false;
+        let entries = self.entries.iter().chain(&self.tail);
+        entries.filter_map(move |(_, header, body)| {
+            let Some(body) = body else {
+                return (!covered).then_some(header.seq);
+            };
+            // Other kinds cost more to read.
+            if body.get(1..3) == Some(&[0, kind::SETTING as u8])
+                && let Ok(Body::Setting(setting)) = Body::decode(body)
+                && let Some(lifetime) = setting.lifetime
+            {
+                covered = lifetime.ends();
+            }
+            None
+        })
     }
 
     fn tail_facts(&self) -> Option<TailFacts> {

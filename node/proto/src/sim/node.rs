@@ -220,7 +220,11 @@ impl Words {
     pub fn body(&self, kind: SpaceKind, now: Millis, key: &DeviceKey) -> Option<Body<'_>> {
         let title = "Something";
         Some(match (self, kind) {
-            (Self::Post(text), SpaceKind::Conversation) => Body::Message { text, parent: None },
+            (Self::Post(text), SpaceKind::Conversation) => Body::Message {
+                text,
+                parent: None,
+                salt: None,
+            },
             (Self::Post(text), SpaceKind::Blog) => {
                 let quotable = Quotable {
                     title,

@@ -4,7 +4,9 @@ use super::{Lines, Person, person};
 use crate::{
     admission::{Certificate, Chain},
     beacon::BeaconKey,
-    body::{Answer, Body, Genesis, Introduced, Quotable, Reblog, Revocation, kind},
+    body::{
+        Answer, Body, Genesis, Introduced, Lifetime, Quotable, Reblog, Revocation, Setting, kind,
+    },
     cbor::MapWriter,
     entry::{Head, Header, NO_BACKLINK},
     fork::{Branch, ForkProof},
@@ -157,15 +159,20 @@ const fn name_of(body: &Body<'_>) -> &'static str {
         Body::Article { .. } => "article",
         Body::Comment(_) => "comment",
         Body::Reblog(_) => "reblog",
+        Body::Edit { salt: Some(_), .. } => "edit.salt",
         Body::Edit { quote: None, .. } => "edit",
         Body::Edit { .. } => "edit.article",
         Body::Retract { .. } => "retract",
         Body::Reaction { .. } => "reaction",
-        Body::Message { .. } => "message",
+        Body::Message { salt: None, .. } => "message",
+        Body::Message { .. } => "message.salt",
         Body::Revocation(_) => "revocation",
         Body::Introduction { .. } => "introduction",
         Body::Introduced { yes: None, .. } => "introduced.no",
         Body::Introduced { .. } => "introduced.yes",
+        Body::Receipt { .. } => "receipt",
+        Body::Setting(Setting { over: None, .. }) => "setting",
+        Body::Setting(_) => "setting.over",
         Body::Unknown(_) => "unknown-kind",
     }
 }
@@ -205,6 +212,12 @@ fn writings(ana: &Person) -> Vec<Vec<u8>> {
     let message = Body::Message {
         text: "psst",
         parent: None,
+        salt: None,
+    };
+    let salted = Body::Message {
+        text: "psst",
+        parent: Some(EntryId([0x0e; 32])),
+        salt: Some([0x0f; 8]),
     };
     let id = IntroductionId([0x37; 16]);
     let introduction = Body::Introduction {
@@ -227,6 +240,7 @@ fn writings(ana: &Person) -> Vec<Vec<u8>> {
         Body::Comment(answer(None)),
         Body::Reblog(Box::new(reblog)),
         message,
+        salted,
         introduction,
         Body::Introduced { id, yes: None },
         Body::Introduced { id, yes: Some(yes) },
@@ -240,12 +254,13 @@ fn changes(ana: &Person) -> Vec<Vec<u8>> {
         tags: vec!["camp"],
         ..quotable(Millis(TIME + 2_000))
     };
-    let edit = |title, tags, quote| Body::Edit {
+    let edit = |title, tags, quote, salt| Body::Edit {
         target: TARGET,
         title,
         text: Some(edited.text),
         tags,
         quote,
+        salt,
     };
     let reaction = Body::Reaction {
         target: TARGET,
@@ -257,11 +272,27 @@ fn changes(ana: &Person) -> Vec<Vec<u8>> {
     let revocation = Revocation::sign(&ana.identity, space, device, 4, EntryId([0x0e; 32]));
     let quote = edited.sign(&ana.device);
     let bodies = [
-        edit(None, None, None),
-        edit(Some(edited.title), Some(edited.tags.clone()), Some(quote)),
+        edit(None, None, None, None),
+        edit(None, None, None, Some([0x0f; 8])),
+        edit(
+            Some(edited.title),
+            Some(edited.tags.clone()),
+            Some(quote),
+            None,
+        ),
         Body::Retract { target: TARGET },
         reaction,
         Body::Revocation(Box::new(revocation)),
+        Body::Receipt { device, seq: 300 },
+        Body::Setting(Setting {
+            lifetime: Lifetime::new(604_800),
+            ..Setting::default()
+        }),
+        Body::Setting(Setting {
+            lifetime: Some(Lifetime::STAYS),
+            receipts: Some(true),
+            over: Some(TARGET),
+        }),
     ];
     bodies.iter().map(Body::encode).collect()
 }
@@ -271,6 +302,7 @@ fn add_bodies(lines: &mut Lines, ana: &Person) -> [Vec<u8>; 3] {
     lines.remark("");
     lines.remark("Bodies. Entries that are pointed at have the id 32 x 0d, a parent 32 x 0e. The article's time is");
     lines.remark("1790000002000; its edit is signed for the same time. An introduction is 16 x 37, of Ben; a yes to it has \"card\" and 32 x 36.");
+    lines.remark("Salts are 8 x 0f. The receipt is for Ana's device and entry 300; the settings say a week, and that messages stay and receipts are wanted.");
     let writings = writings(ana);
     for bytes in writings.iter().chain(&changes(ana)) {
         let body = Body::decode(bytes).expect("a body");

@@ -233,6 +233,7 @@ fn edits_and_reactions_count_in_their_order() {
         text: None,
         tags: None,
         quote: None,
+        salt: None,
     };
     post(&node, &forum, &ana, T0 + 10, &edit(root, "second"));
     let third = post(&node, &forum, &ana2, T0 + 20, &edit(root, "third")).id;
@@ -313,6 +314,7 @@ fn a_blog_has_its_owners_articles_and_readers_comments() {
         Body::Message {
             text: "x",
             parent: None,
+            salt: None,
         },
     ]
     .iter()
@@ -375,7 +377,11 @@ fn a_conversation_is_one_topic() {
         let device = device.clone();
         write(&node, move |txn| {
             let genesis = device.genesis(&Chain::root());
-            let body = Body::Message { text, parent };
+            let body = Body::Message {
+                text,
+                parent,
+                salt: None,
+            };
             txn.append(id, &device.key, Millis(at), &body, |_| Ok(genesis))
         })
         .unwrap()

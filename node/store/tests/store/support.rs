@@ -175,6 +175,7 @@ pub fn edit(target: EntryId, text: &str) -> Body<'_> {
         text: Some(text),
         tags: None,
         quote: None,
+        salt: None,
     }
 }
 

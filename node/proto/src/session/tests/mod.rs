@@ -3,6 +3,7 @@
 mod fetch;
 mod forks;
 mod hostile;
+mod settings;
 mod tails;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -703,6 +704,7 @@ fn a_conversation_tells_what_the_other_side_holds() {
         &Body::Message {
             text: "psst",
             parent: None,
+            salt: None,
         },
     );
     let (one, other) = meet(one, other, &BTreeSet::new(), (1, 0));

@@ -158,15 +158,7 @@ impl SpaceStore for Memory {
     }
 
     fn holes(&self, space: SpaceId, device: DeviceId, limit: usize) -> Result<Vec<u64>, ()> {
-        let entries = self
-            .feed(space, device)
-            .map(|feed| feed.entries.iter().chain(&feed.tail))
-            .into_iter()
-            .flatten();
-        Ok(entries
-            .filter(|(_, _, body)| body.is_none())
-            .map(|(_, header, _)| header.seq)
-            .take(limit)
-            .collect())
+        let feed = self.feed(space, device).into_iter();
+        Ok(feed.flat_map(Feed::holes).take(limit).collect())
     }
 }

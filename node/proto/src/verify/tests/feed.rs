@@ -40,7 +40,12 @@ pub(super) fn genesis_body(certificate: &Certificate) -> Vec<u8> {
 }
 
 pub(super) fn message(text: &str) -> Vec<u8> {
-    Body::Message { text, parent: None }.encode()
+    Body::Message {
+        text,
+        parent: None,
+        salt: None,
+    }
+    .encode()
 }
 
 #[derive(Clone)]

@@ -492,6 +492,7 @@ fn an_own_entry_is_one_that_others_accept() {
         &Body::Message {
             text: "x",
             parent: None,
+            salt: None,
         },
     );
     assert_eq!((next.start(), next.backlink()), (1, own.head().top));
