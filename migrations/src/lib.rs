@@ -18,13 +18,14 @@ mod fifth;
 mod first;
 mod fourth;
 mod second;
+mod seventh;
 mod sixth;
 mod third;
 
 use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
 
 /// The schema that this program reads and writes.
-pub const KNOWN: u32 = 6;
+pub const KNOWN: u32 = 7;
 
 /// Where the version stands: key `schema_version`, four bytes, big-endian. This table's name and
 /// this row stay as they are in every version.
@@ -93,6 +94,7 @@ pub fn migrate(txn: &WriteTransaction, from: u32) -> Result<(), Error> {
             3 => fourth::run(txn)?,
             4 => fifth::run(txn)?,
             5 => sixth::run(txn)?,
+            6 => seventh::run(txn)?,
             other => return Err(Error::NoStep(other)),
         }
     }
@@ -128,6 +130,7 @@ mod tests {
             fourth::TABLES,
             fifth::TABLES,
             sixth::TABLES,
+            seventh::TABLES,
         ];
         let later: usize = steps.iter().map(|step| step.len()).sum();
         assert_eq!(tables, first::TABLES.len() + 2 + later);
@@ -157,7 +160,7 @@ mod tests {
         assert_eq!(kept.get(b"a".as_slice()).unwrap().unwrap().value(), b"b");
         let later = second::TABLES.iter().chain(third::TABLES);
         let later = later.chain(fourth::TABLES).chain(fifth::TABLES);
-        for name in later.chain(sixth::TABLES) {
+        for name in later.chain(sixth::TABLES).chain(seventh::TABLES) {
             let table: TableDefinition<&[u8], &[u8]> = TableDefinition::new(name);
             assert!(read.open_table(table).is_ok(), "{name}");
         }

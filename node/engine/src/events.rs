@@ -89,6 +89,11 @@ impl Events {
         self.changed.notify_waiters();
     }
 
+    /// Woken by each event that comes.
+    pub(crate) fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
+    }
+
     /// Ends every subscription.
     pub(crate) fn close(&self) {
         self.lock().closed = true;

@@ -567,7 +567,7 @@ impl From {
         let before = txn.acknowledged(space, self.contact)?;
         let held = txn.frontier(space, self.device)?.map_or(0, |own| own.base);
         let base = base.min(held);
-        if !conversation || !txn.acknowledge(space, self.contact, base)? {
+        if !conversation || !txn.acknowledge(space, self.contact, base, self.now)? {
             return Ok(());
         }
         let mut from = before;

@@ -29,6 +29,7 @@ use std::{
 
 use proto::{
     DeviceId, IdentityId, Millis, SpaceId,
+    body::Lifetime,
     limits::{CLOCK_EARLIEST_MS, LETTER_DAYS},
 };
 use store::{OwnLetter, Setting, Source, Txn, View};
@@ -110,11 +111,14 @@ fn day(now: Millis) -> Option<u16> {
         .and_then(|now| u16::try_from(now.0 / DAY_MS).ok())
 }
 
-/// The day from which on a letter that is sealed now isn't kept.
-fn expiry(now: Millis) -> u16 {
-    day(now).map_or(NO_DAY, |day| {
-        day.saturating_add(LETTER_DAYS + 1).min(NO_DAY - 1)
-    })
+/// The day from which on a letter that is sealed now isn't kept: one with what disappears no longer than
+/// that stays, but a day.
+fn expiry(now: Millis, lifetime: Lifetime) -> u16 {
+    let days = match u16::try_from(lifetime.millis().div_ceil(DAY_MS)) {
+        Ok(days) if lifetime.ends() => days.min(LETTER_DAYS),
+        _ => LETTER_DAYS,
+    };
+    day(now).map_or(NO_DAY, |day| day.saturating_add(days + 1).min(NO_DAY - 1))
 }
 
 /// Whether that day has come, as far as is known.

@@ -41,6 +41,7 @@ pub mod sim;
 mod spaces;
 mod supervisor;
 mod turns;
+mod vanish;
 pub mod view;
 
 pub use api::Node;

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+mod conversations;
 mod links;
 
 use proto::{DeviceId, EndpointId, EntryId, IdentityId, Millis, SpaceId};
 
+pub use self::conversations::{ConversationSetting, Disappearing, Disappears};
 pub use self::links::{
     AdapterState, Behind, Bluetooth, BluetoothRefused, Connected, Encounters, Exchanged, LinkKind,
     LinkStatus, LinkUse, Meeting, MeetingEnd, Pace,
@@ -633,6 +635,10 @@ pub struct Post {
     pub reblog: Option<Reblogged>,
     /// Where a message of ours is; `None` for anything else.
     pub delivery: Option<Delivery>,
+    /// When a message disappears; `None` for what stays.
+    pub disappears: Option<Disappears>,
+    /// What it says of how the conversation is kept, in place of a text.
+    pub setting: Option<ConversationSetting>,
 }
 
 /// One reaction and who gave it.
@@ -748,6 +754,8 @@ pub struct Conversation {
     pub last: Option<Post>,
     /// Newest activity.
     pub last_activity_ms: Option<Millis>,
+    /// How long messages stay.
+    pub disappearing: Disappearing,
 }
 
 /// Something new for the Home page.

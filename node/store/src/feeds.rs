@@ -4,9 +4,10 @@ use proto::{
     DeviceId, EntryId, IdentityId, Millis, SpaceId,
     admission::Chain,
     author,
-    body::Body,
+    body::{Body, kind},
     keys::DeviceKey,
     limits::{ADMISSIONS_PER_INVITER_MAX, DEVICES_PER_IDENTITY_MAX, FEEDS_PER_SPACE_MAX},
+    space::SpaceKind,
     verify::{FeedFacts, Reject, TailFacts, VerifiedItem, VerifiedRun, verify_body},
 };
 
@@ -15,10 +16,10 @@ use crate::{
     error::{Error, ImportError, Result},
     keys::{ItemKey, ItemValue, Key, Place, u32_at},
     project::{Entering, NewEntry, edge_key, known_body, link_key, order_in_time, place_key},
-    roles::Role,
     rows::FeedRow,
     serve::facts_of,
     tables::{Source, Table},
+    timers::{Forgotten, put_gone},
     txn::{Numbers, Txn},
     work::Work,
 };
@@ -81,6 +82,12 @@ pub(crate) enum After {
     Orphaned(EntryId, Option<IdentityId>),
     Revocation(Vec<u8>),
     Ends(u32),
+    /// A setting came below entries that may be held.
+    Covers(Place),
+    /// What it is about went from here.
+    Drop(Place),
+    /// It was forgotten here, and came again.
+    Forgotten(EntryId),
 }
 
 impl Txn<'_> {
@@ -353,9 +360,11 @@ impl Txn<'_> {
         entering: &Entering<'_>,
         after: &mut Vec<After>,
     ) -> Result<NewEntry> {
+        let forgotten = self.forget_again(work, entering, after)?;
+        let entering = forgotten.as_ref().unwrap_or(entering);
         let new = work.enter(self, entering)?;
         match (new.kind, new.target) {
-            (Some(proto::body::kind::RETRACT), Some(target)) => {
+            (Some(kind::RETRACT), Some(target)) => {
                 let place = entering.place;
                 let author = new.author;
                 if self.indexed(&target)?.is_none() {
@@ -365,10 +374,19 @@ impl Txn<'_> {
                 }
                 after.push(After::Retract { target, author });
             }
-            (Some(proto::body::kind::REVOCATION), _) => {
+            (Some(kind::REVOCATION), _) => {
                 after.extend(entering.body.map(|body| After::Revocation(body.to_vec())));
             }
-            (None, _) if entering.body.is_none() => {
+            (Some(kind::SETTING), _) => after.push(After::Covers(entering.place)),
+            (Some(kind::EDIT | kind::REACTION), Some(target))
+                if work.kind == SpaceKind::Conversation && work.is_dropped(self, &target)? =>
+            {
+                after.push(After::Drop(entering.place));
+            }
+            (None, _)
+                if entering.body.is_none()
+                    && !work.is_excused(self, entering.place, &entering.id)? =>
+            {
                 let feed = entering.place.feed;
                 self.put(Table::Holes, place_key(entering.place).as_slice(), &[])?;
                 work.feed_mut(self, feed)?.holes += 1;
@@ -382,6 +400,33 @@ impl Txn<'_> {
             }
         }
         Ok(new)
+    }
+
+    /// An entry that was forgotten here enters without its body.
+    fn forget_again<'e>(
+        &mut self,
+        work: &mut Work,
+        entering: &Entering<'e>,
+        after: &mut Vec<After>,
+    ) -> Result<Option<Entering<'e>>> {
+        let place = entering.place;
+        let Some(body) = entering
+            .body
+            .filter(|_| work.kind == SpaceKind::Conversation)
+        else {
+            return Ok(None);
+        };
+        let row = work.feed(self, place.feed)?.clone();
+        if !self.is_forgotten((work.space, row.device, place.seq), &entering.id)? {
+            return Ok(None);
+        }
+        self.replace_body(work.id, place.feed, &row, place.seq, None)?;
+        put_gone(self, place, known_body(body).map_or(0, |body| body.kind()))?;
+        after.push(After::Forgotten(entering.id));
+        Ok(Some(Entering {
+            body: None,
+            ..*entering
+        }))
     }
 
     pub(crate) fn run_after(
@@ -417,6 +462,11 @@ impl Txn<'_> {
                 After::Revocation(body) => {
                     ended.extend(self.note_revocation(work, &body)?);
                 }
+                After::Covers(place) => work.cover(self, place)?,
+                After::Drop(place) => {
+                    work.drop_relation(self, place, Forgotten::Vanished)?;
+                }
+                After::Forgotten(id) => work.drop_relations(self, &id, Forgotten::Vanished)?,
                 After::Ends(feed) => ended.extend(self.apply_ends(work, feed, Doubt::Keep)?),
             }
         }
@@ -438,11 +488,7 @@ impl Txn<'_> {
         let loaded = self.entry_at(work.id, place.feed, &row, place.seq)?;
         let body = loaded.as_ref().and_then(|loaded| loaded.body.as_deref());
         let body = body.and_then(known_body);
-        Ok(body.and_then(|body| match work.role(row.author, &body) {
-            Role::First => Some(*id),
-            Role::Item { root, .. } => Some(root),
-            _ => None,
-        }))
+        Ok(body.and_then(|body| work.role(row.author, &body).root(*id)))
     }
 
     /// Signs and keeps an own entry; before the first one `genesis` gives the feed's beginning.

@@ -24,6 +24,7 @@
 )]
 
 mod base;
+mod covers;
 mod doctor;
 mod ends;
 mod error;
@@ -52,6 +53,7 @@ mod spaces;
 mod store;
 mod tables;
 mod tail;
+mod timers;
 mod topics;
 mod tree;
 mod txn;
@@ -62,10 +64,12 @@ mod work;
 mod writer;
 
 pub use base::Condition;
+pub use covers::Agreement;
 pub use doctor::{CheckUp, FINDINGS_MAX, Finding, Part};
 pub use error::{Error, ImportError, OpenError, Result};
 pub use feeds::{Appended, Filled, Imported};
 pub use project::{NewEntry, is_doubtful};
+pub use proto::body::{InForce, Lifetime, Placed};
 pub use reading::{Cursor, Entry, Item, Page, Reblogged, TopicNumber};
 pub use records::{
     Beacons, Carried, Contact, ContactDevice, ContactState, Introduction, Invite, Left, Lines,
@@ -83,6 +87,7 @@ pub use tables::{
     Bounds, Bytes, ID_KEY, ID_VALUE, ITEM_KEY, ITEM_VALUE, IdRows, ItemBounds, ItemRows, Rows,
 };
 pub use tables::{Source, Table};
+pub use timers::{Expiry, UNREAD_MS_MAX, Vanished};
 pub use topics::Topic;
 pub use txn::Txn;
 pub use usage::{CONVERSATION_RESERVE_BYTES, QUOTA_BYTES_DEFAULT, Usage};

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use proto::{EntryId, SpaceId};
+use proto::{EntryId, Millis, SpaceId};
 
 use crate::{
     error::Result,
     keys::{ItemValue, Key, number_at, u32_at},
     reading::{Shared, TopicNumber},
-    rows::TopicRow,
+    rows::{TopicKind, TopicRow},
     tables::{Source, Table},
     txn::Txn,
     view::View,
@@ -38,7 +38,7 @@ impl Txn<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub fn mark_read(&mut self, ids: &[EntryId]) -> Result<BTreeSet<SpaceId>> {
+    pub fn mark_read(&mut self, ids: &[EntryId], now: Millis) -> Result<BTreeSet<SpaceId>> {
         let mut changed = BTreeSet::new();
         for id in ids {
             let found = {
@@ -52,7 +52,7 @@ impl Txn<'_> {
                 continue;
             };
             let index = ItemValue::decode(&value).index;
-            changed.extend(self.mark_topic(topic, |row| row.read.insert(index))?);
+            changed.extend(self.mark_topic(topic, now, |row| row.read.insert(index))?);
         }
         Ok(changed)
     }
@@ -61,15 +61,15 @@ impl Txn<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub fn mark_topic_read(&mut self, topic: TopicNumber) -> Result<Option<SpaceId>> {
-        self.mark_topic(topic.0, |row| row.read.insert_range(0, row.next_index))
+    pub fn mark_topic_read(&mut self, topic: TopicNumber, now: Millis) -> Result<Option<SpaceId>> {
+        self.mark_topic(topic.0, now, |row| row.read.insert_range(0, row.next_index))
     }
 
     /// Marks everything in a space read; false where that changed nothing.
     ///
     /// # Errors
     /// The database's.
-    pub fn mark_space_read(&mut self, space: SpaceId) -> Result<bool> {
+    pub fn mark_space_read(&mut self, space: SpaceId, now: Millis) -> Result<bool> {
         let number = self.known_space(space)?;
         if self.counts_row(number)?.unread == 0 {
             return Ok(false);
@@ -87,7 +87,7 @@ impl Txn<'_> {
         }
         for topic in topics {
             let topic = TopicNumber(u32::try_from(topic).unwrap_or(0));
-            changed |= self.mark_topic_read(topic)?.is_some();
+            changed |= self.mark_topic_read(topic, now)?.is_some();
         }
         Ok(changed)
     }
@@ -95,6 +95,7 @@ impl Txn<'_> {
     fn mark_topic(
         &mut self,
         topic: u32,
+        now: Millis,
         mark: impl FnOnce(&mut TopicRow),
     ) -> Result<Option<SpaceId>> {
         let mut row = self.known_topic(topic)?;
@@ -111,6 +112,9 @@ impl Txn<'_> {
             .saturating_sub(u64::from(before))
             .saturating_add(u64::from(after));
         self.put_row(&row.space.to_be_bytes(), &counts)?;
+        if row.kind == TopicKind::Conversation {
+            self.start_read(row.space, &row.read, now)?;
+        }
         Ok(Some(self.space_row(row.space)?.id))
     }
 }

@@ -9,12 +9,13 @@ use proto::{
     admission::Chain,
     body::{Body, Genesis},
     limits::{CLOCK_AHEAD_MS_MAX, CLOCK_EARLIEST_MS},
+    space::SpaceKind,
 };
 
 use crate::{
     error::{Error, Result},
     keys::{Indexed, ItemKey, ItemValue, Key, ORDER_MAX, Place, number_at, u32_at},
-    roles::{Relation, Role},
+    roles::{CONVERSATION_ROOT, Relation, Role},
     tables::{Source, Table},
     txn::Txn,
     work::Work,
@@ -136,6 +137,7 @@ impl Work {
             .order
             .unwrap_or_else(|| order_in_time(created, self.now).max(last_order));
         let mut shown_order = order;
+        let mut shown = None;
         let role = body
             .as_ref()
             .map_or(Role::None, |body| self.role(author, body));
@@ -164,7 +166,7 @@ impl Work {
                     }
                 }
                 shown_order = order;
-                self.add_item(txn, topic, entering, order, order)?;
+                shown = Some(self.add_item(txn, topic, entering, order, order)?);
             }
             Role::Relation(relation) => {
                 new.target = Some(relation.target());
@@ -174,7 +176,18 @@ impl Work {
             }
             Role::Name(name) => self.put_name(txn, author, place, created, name)?,
             Role::Genesis(genesis) => self.enter_genesis(txn, place, created, genesis)?,
+            Role::Setting(setting) => {
+                new.topic = Some(CONVERSATION_ROOT);
+                let topic = self.topic_of(txn, CONVERSATION_ROOT)?;
+                let (index, ..) = self.add_item(txn, topic, entering, order, order)?;
+                // A line that says something is no message to be read.
+                self.topic_mut(txn, topic)?.row.read.insert(index);
+                txn.put_setting_at(place, setting, id, created)?;
+            }
             Role::Revocation | Role::None => {}
+        }
+        if self.kind == SpaceKind::Conversation && body.as_ref().is_some_and(Body::can_vanish) {
+            self.time_item(txn, place, shown)?;
         }
         self.index(
             id,
@@ -191,6 +204,7 @@ impl Work {
         Ok(new)
     }
 
+    /// Shows an entry: its number in the topic, when it came, and whether it was read.
     fn add_item(
         &mut self,
         txn: &mut Txn<'_>,
@@ -198,7 +212,7 @@ impl Work {
         entering: &Entering<'_>,
         order: u64,
         time: u64,
-    ) -> Result<()> {
+    ) -> Result<(u32, u64, bool)> {
         let author = self.feed(txn, entering.place.feed)?.author;
         let own = self.is_own(author);
         let now = self.now;
@@ -215,6 +229,7 @@ impl Work {
         if own {
             row.read.insert(value.index);
         }
+        let read = row.read.contains(value.index);
         self.counts.items += 1;
         self.show(
             ItemKey {
@@ -224,7 +239,7 @@ impl Work {
             },
             value,
         );
-        Ok(())
+        Ok((value.index, value.received, read))
     }
 
     fn put_name(

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use proto::{
     DeviceId, EntryId, IdentityId, Millis, SpaceId,
-    body::Body,
+    body::{Body, Setting},
     space::{Descriptor, SpaceKind},
 };
 
@@ -13,7 +13,7 @@ use crate::{
     keys::{ItemKey, ItemValue, Place, item_bounds, u32_at},
     project::{is_doubtful, known_body},
     relations::Reaction,
-    roles::{Role, role_in},
+    roles::role_in,
     rows::{FeedRow, TopicRow, load},
     segment::Loaded,
     tables::{Source, Table},
@@ -84,6 +84,8 @@ pub struct Item {
     pub reactions: Vec<Reaction>,
     /// What it embeds, of a reblog.
     pub reblog: Option<Reblogged>,
+    /// What it says of how a conversation is kept.
+    pub setting: Option<Setting>,
 }
 
 /// The signed original inside a reblog.
@@ -325,11 +327,7 @@ impl<S: Source> View<S> {
                 let space = shared.space(feed.space)?;
                 let body = loaded.body.as_deref().and_then(known_body);
                 let root = body.and_then(|body| {
-                    match role_in(space.kind, space.creator, feed.author, &body) {
-                        Role::First => Some(*id),
-                        Role::Item { root, .. } => Some(root),
-                        _ => None,
-                    }
+                    role_in(space.kind, space.creator, feed.author, &body).root(*id)
                 });
                 match root {
                     Some(root) => {
@@ -449,6 +447,7 @@ impl<S: Source> View<S> {
             edited: None,
             reactions: Vec::new(),
             reblog: None,
+            setting: None,
         };
         if let Some(body) = body {
             set_content(&mut item, body);
@@ -496,6 +495,7 @@ fn set_content(item: &mut Item, body: Body<'_>) {
                 created: original.created,
             });
         }
+        Body::Setting(setting) => item.setting = Some(setting),
         _ => {}
     }
 }

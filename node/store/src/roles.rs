@@ -2,7 +2,7 @@
 
 use proto::{
     EntryId, IdentityId,
-    body::{Body, Genesis},
+    body::{Body, Genesis, Setting},
     space::SpaceKind,
 };
 
@@ -26,6 +26,8 @@ pub(crate) enum Role<'b> {
     Name(&'b str),
     Genesis(&'b Genesis<'b>),
     Revocation,
+    /// A line in a conversation that says how it is kept.
+    Setting(&'b Setting),
     /// Held and passed on, not shown.
     None,
 }
@@ -64,6 +66,18 @@ impl Relation<'_> {
             Self::Edit { .. } => Self::EDIT,
             Self::Retract { .. } => Self::RETRACT,
             Self::Reaction { .. } => Self::REACTION,
+        }
+    }
+}
+
+impl Role<'_> {
+    /// The first entry of the topic in which an entry with this id stands.
+    pub(crate) fn root(&self, id: EntryId) -> Option<EntryId> {
+        match self {
+            Self::First => Some(id),
+            Self::Item { root, .. } => Some(*root),
+            Self::Setting(_) => Some(CONVERSATION_ROOT),
+            _ => None,
         }
     }
 }
@@ -114,6 +128,7 @@ pub(crate) fn role_in<'b>(
             root: CONVERSATION_ROOT,
             parent: *parent,
         },
+        (Body::Setting(setting), SpaceKind::Conversation) => Role::Setting(setting),
         _ => Role::None,
     }
 }

@@ -438,7 +438,8 @@ impl Txn<'_> {
         self.remove(Table::Names, key.as_slice()).map(drop)
     }
 
-    /// Notes how many entries of our feed a person holds. It only rises: true where it rose.
+    /// Notes how many entries of our feed a person holds: those are delivered now. It only rises: true
+    /// where it rose.
     ///
     /// # Errors
     /// [`Error::UnknownSpace`], the database's.
@@ -447,6 +448,7 @@ impl Txn<'_> {
         space: SpaceId,
         contact: IdentityId,
         entries: u64,
+        now: Millis,
     ) -> Result<bool> {
         let known = self.acknowledged(space, contact)?;
         if entries <= known {
@@ -455,6 +457,7 @@ impl Txn<'_> {
         let number = self.known_space(space)?;
         let key = Key::new().u32(number).bytes(&contact.0);
         self.put(Table::Acknowledged, key.as_slice(), &entries.to_be_bytes())?;
+        self.start_delivered_below(number, entries, now)?;
         Ok(true)
     }
 
@@ -548,7 +551,13 @@ impl Txn<'_> {
                 None => row.head.next = segment.first,
             }
         }
-        for table in [Table::Holes, Table::Gone] {
+        for table in [
+            Table::Holes,
+            Table::Gone,
+            Table::Covers,
+            Table::Wishes,
+            Table::Reads,
+        ] {
             done += self.remove_all(table, Key::new().u32(feed), rows.saturating_sub(done))?;
         }
         if row.entries() == 0 && done < rows {
@@ -643,4 +652,6 @@ const BY_SPACE: &[Table] = &[
     Table::Branches,
     Table::Acknowledged,
     Table::Gaps,
+    Table::Timers,
+    Table::Forgotten,
 ];

@@ -82,6 +82,18 @@ tables! {
     Waiting = "waiting-1",
     /// Feed u32, seq u64 -> kind and topic of an entry whose body was dropped.
     Gone = "gone-1",
+    /// Feed u32, seq u64 -> a conversation's setting with a lifetime.
+    Covers = "covers-1",
+    /// Feed u32, seq u64 -> whether its author wants both to tell what was read.
+    Wishes = "wishes-1",
+    /// Feed u32, device 32 that was read, up to u64 -> a receipt: its seq, time and arrival.
+    Reads = "reads-1",
+    /// Space u32, device 32, seq u64 -> when a disappearing entry's time began.
+    Timers = "timers-1",
+    /// Time u64, space u32, device 32, seq u64 of an entry that disappears then.
+    Due = "due-1",
+    /// Space u32, device 32, seq u64 -> why its body isn't taken again, and its id.
+    Forgotten = "forgotten-1",
     /// Identity 32, feed u32, seq u40 -> a name.
     Names = "names-1",
     /// Space u32, identity 32, feed u32 -> who let the author in.

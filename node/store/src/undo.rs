@@ -1,6 +1,6 @@
 //! Taking back: what a fork or a revocation cuts off, and what its author retracts.
 
-use proto::{EntryId, IdentityId, body::Body};
+use proto::{EntryId, IdentityId, body::Body, space::SpaceKind};
 
 use crate::{
     error::Result,
@@ -9,7 +9,7 @@ use crate::{
         author_key, is_about, known_body, link_key, name_key, place_key, relation_key,
         relation_place,
     },
-    roles::{Relation, Role},
+    roles::{CONVERSATION_ROOT, Relation, Role},
     segment::Loaded,
     tables::{Source, Table},
     txn::Txn,
@@ -59,7 +59,17 @@ impl Work {
                 )?;
                 self.count_admissions(txn, &genesis.chain, -1)?;
             }
+            Role::Setting(_) => {
+                if let Some(topic) = self.find_topic(txn, CONVERSATION_ROOT)? {
+                    self.remove_item(txn, topic, place, order)?;
+                }
+                txn.remove_setting_at(place)?;
+            }
             Role::Revocation | Role::None => {}
+        }
+        if self.kind == SpaceKind::Conversation {
+            let device = self.feed(txn, place.feed)?.device;
+            txn.remove_timer((self.space, device, place.seq))?;
         }
         if absent {
             self.leave_absent(txn, place, order)?;
@@ -91,7 +101,7 @@ impl Work {
         Ok(())
     }
 
-    fn remove_item(
+    pub(crate) fn remove_item(
         &mut self,
         txn: &mut Txn<'_>,
         topic: u32,
@@ -177,6 +187,9 @@ impl Work {
         }
         let row = self.feed(txn, place.feed)?.clone();
         txn.replace_body(self.id, place.feed, &row, place.seq, None)?;
+        if self.kind == SpaceKind::Conversation {
+            txn.remove_timer((self.space, row.device, place.seq))?;
+        }
         let mut topic = 0;
         let role = body
             .as_ref()
@@ -189,7 +202,7 @@ impl Work {
                 txn.remove(Table::Relations, key.as_slice())?;
             }
             Role::Name(_) => self.remove_name(txn, author, place)?,
-            Role::Genesis(_) | Role::Revocation | Role::None => {}
+            Role::Genesis(_) | Role::Setting(_) | Role::Revocation | Role::None => {}
         }
         let value = Key::new()
             .u8(1)
@@ -212,7 +225,10 @@ impl Work {
         let Some((place, loaded)) = self.held(txn, target, author)? else {
             return Ok(());
         };
-        if loaded.body.is_some() || self.is_retracted(txn, target, author)? {
+        if loaded.body.is_some()
+            || self.is_retracted(txn, target, author)?
+            || self.is_excused(txn, place, target)?
+        {
             return Ok(());
         }
         txn.put(Table::Holes, place_key(place).as_slice(), &[])?;

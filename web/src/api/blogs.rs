@@ -164,6 +164,8 @@ fn not_arrived(blog: &view::Blog, topic: view::Topic) -> view::Post {
         reactions: Vec::new(),
         reblog: None,
         delivery: None,
+        disappears: None,
+        setting: None,
     }
 }
 

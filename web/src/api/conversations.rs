@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use engine::IdentityId;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
     Created, Done, dto,
@@ -45,6 +47,17 @@ pub(super) fn routes(routes: Routes) -> Routes {
             )
             .takes::<NewReply>()
             .gives::<dto::Post>(201, "The message")
+            .can_fail(&[FaultKind::Conflict]),
+        )
+        .patch(
+            "/conversations/{contact}",
+            keep,
+            doc(
+                "conversations",
+                "Changes how a conversation is kept, for both people and for what is written from now on",
+            )
+            .takes::<Keeping>()
+            .gives::<dto::Conversation>(200, "The conversation")
             .can_fail(&[FaultKind::Conflict]),
         )
         .post(
@@ -89,6 +102,26 @@ async fn send(
         .transpose()?;
     let post = app.node.send_message(id, &new.body, parent).await?;
     Ok(Created(dto::Post::of(post, &app.renderer)))
+}
+
+/// How a conversation is kept; what is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Keeping {
+    /// Messages disappear so many seconds after they were read: 60 to 31,536,000, or 0 where they stay.
+    lifetime_s: Option<u64>,
+}
+
+async fn keep(
+    State(app): State<Arc<App>>,
+    Id(id): Id<IdentityId>,
+    Body(keeping): Body<Keeping>,
+) -> Outcome<Json<dto::Conversation>> {
+    let Some(lifetime_s) = keeping.lifetime_s else {
+        return Err(Fault::field("lifetime_s", "expected something to change"));
+    };
+    let conversation = app.node.set_disappearing(id, lifetime_s).await?;
+    Ok(Json(dto::Conversation::of(conversation, &app.renderer)))
 }
 
 async fn mark_read(

@@ -4,6 +4,7 @@
 mod bluetooth;
 pub(crate) mod contacts;
 mod introductions;
+mod keeping;
 mod letters;
 mod links;
 mod meetings;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use data_encoding::BASE64URL_NOPAD;
-use proto::{EntryId, IdentityId, SpaceId, space::SpaceKind as Kind};
+use proto::{EntryId, IdentityId, SpaceId, body::Lifetime, space::SpaceKind as Kind};
 use store::{Item, Snapshot};
 
 use super::{Node, bad_cursor, limit, page_of};
@@ -12,9 +12,11 @@ use crate::{
     error::invalid,
     letters::{self, Sealed},
     records::ContactState,
+    vanish,
     view::{
-        Conversation, ConversationPage, Cursor, Delivery, Hit, News, Page, PageQuery, Person, Post,
-        Reaction, Reblogged, Relation, SpaceKind, Topic, TopicKind, TopicPage, Version,
+        Conversation, ConversationPage, ConversationSetting, Cursor, Delivery, Disappearing,
+        Disappears, Hit, News, Page, PageQuery, Person, Post, Reaction, Reblogged, Relation,
+        SpaceKind, Topic, TopicKind, TopicPage, Version,
     },
 };
 
@@ -357,7 +359,46 @@ impl Reader<'_> {
             unread: topic.as_ref().map_or(0, |topic| topic.unread) + unread,
             last: loose.into_iter().next_back().or(last),
             last_activity_ms: topic.map(|topic| topic.last_activity).max(came),
+            disappearing: self.disappearing(space, contact)?,
         })
+    }
+
+    fn disappearing(&mut self, space: SpaceId, contact: IdentityId) -> Result<Disappearing> {
+        let agreed = self.snapshot.agreement(space, self.own)?;
+        let set = vanish::set_by(&agreed, self.own, contact);
+        Ok(Disappearing {
+            lifetime_s: agreed.in_force.lifetime().seconds(),
+            set_by: set.map(|(who, _)| self.person(who)).transpose()?,
+            set_ms: set.map(|(_, at)| at),
+        })
+    }
+
+    /// When a message disappears.
+    fn disappears(&self, item: &Item) -> Result<Option<Disappears>> {
+        if item.topic.0 != [0; 32] {
+            return Ok(None);
+        }
+        let expiry = self.snapshot.expiry(item.space, item.device, item.seq)?;
+        Ok(expiry.map(|expiry| Disappears {
+            lifetime_s: expiry.lifetime.seconds(),
+            at_ms: expiry.at,
+        }))
+    }
+
+    /// What a line of a conversation says.
+    fn setting(&self, item: &Item) -> Result<Option<ConversationSetting>> {
+        let Some(setting) = item.setting else {
+            return Ok(None);
+        };
+        let over = match setting.over {
+            Some(over) => self.snapshot.item(over)?.and_then(|over| over.setting),
+            None => None,
+        };
+        Ok(Some(ConversationSetting {
+            lifetime_s: setting.lifetime.map(Lifetime::seconds),
+            taken_over: over.is_some_and(|over| over.lifetime == setting.lifetime),
+            receipts: setting.receipts,
+        }))
     }
 
     /// Messages that came in letters and don't join what is held yet.
@@ -443,7 +484,7 @@ impl Reader<'_> {
         acknowledged: &mut BTreeMap<SpaceId, u64>,
         sealed: &mut BTreeMap<SpaceId, BTreeMap<u64, Sealed>>,
     ) -> Result<Option<Delivery>> {
-        if item.topic.0 != [0; 32] || item.author != self.own {
+        if item.topic.0 != [0; 32] || item.author != self.own || item.setting.is_some() {
             return Ok(None);
         }
         let Some(contact) = self.counterpart(item.space)? else {
@@ -481,6 +522,7 @@ impl Reader<'_> {
         parent_excerpt: Option<(Person, String)>,
         delivery: Option<Delivery>,
     ) -> Result<Post> {
+        let (disappears, setting) = (self.disappears(&item)?, self.setting(&item)?);
         let mut reactions = Vec::new();
         for reaction in &item.reactions {
             let mut names = Vec::new();
@@ -539,6 +581,8 @@ impl Reader<'_> {
             reactions,
             reblog,
             delivery,
+            disappears,
+            setting,
         })
     }
 }

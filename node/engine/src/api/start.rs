@@ -73,6 +73,7 @@ impl Node {
             .spawn(crate::introductions::attend(inner.clone()));
         inner.tasks.spawn(crate::choices::attend(inner.clone()));
         inner.tasks.spawn(crate::letters::attend(inner.clone()));
+        inner.tasks.spawn(crate::vanish::attend(inner.clone()));
         let node = Self(inner);
         if node.is_set_up() {
             node.resume().await?;

@@ -2,7 +2,7 @@
 
 use proto::{
     EntryId, IdentityId, Millis, SpaceId,
-    body::{Answer, Body, Quotable, Reblog},
+    body::{Answer, Body, Quotable, Reblog, Setting},
     keys::DeviceKey,
     limits::{REACTION_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX},
     space::SpaceKind,
@@ -18,6 +18,7 @@ use crate::{
     files, letters,
     records::ContactState,
     spaces::{self, Written},
+    vanish,
     view::{Edit, PageQuery, Post, TopicPage},
 };
 
@@ -188,6 +189,14 @@ impl Node {
         if title.is_none() && body.is_none() && tags.is_none() {
             return Err(invalid("body", "expected something to change"));
         }
+        if before.disappears.is_some() && !self.agreement(before.space)?.in_force.lifetime().ends()
+        {
+            return Err(Error::Conflict {
+                detail:
+                    "it was written to disappear, and messages stay now: an edit would outlive it"
+                        .into(),
+            });
+        }
         let created = before.created_ms;
         let whole = article && before.reblog.is_none();
         let (old_title, old_body, old_tags) =
@@ -283,13 +292,13 @@ impl Node {
         if ids.len() > MARKS_MAX {
             return Err(invalid("ids", &format!("expected at most {MARKS_MAX}")));
         }
-        let ids = ids.to_vec();
+        let (ids, now) = (ids.to_vec(), clock::now());
         let spaces = self
             .0
             .store
             .write(move |txn| {
-                let mut spaces = txn.mark_read(&ids)?;
-                spaces.extend(letters::mark_read(txn, &ids)?);
+                let mut spaces = txn.mark_read(&ids, now)?;
+                spaces.extend(letters::mark_read(txn, &ids, now)?);
                 Ok(spaces)
             })
             .await?;
@@ -309,7 +318,7 @@ impl Node {
         let marked = self
             .0
             .store
-            .write(move |txn| txn.mark_topic_read(row.number))
+            .write(move |txn| txn.mark_topic_read(row.number, clock::now()))
             .await?;
         self.tell_marked(marked);
         Ok(())
@@ -330,8 +339,9 @@ impl Node {
             .0
             .store
             .write(move |txn| {
-                let loose = letters::mark_space_read(txn, space)?;
-                Ok(txn.mark_space_read(space)? || loose)
+                let now = clock::now();
+                let loose = letters::mark_space_read(txn, space, now)?;
+                Ok(txn.mark_space_read(space, now)? || loose)
             })
             .await?;
         self.tell_marked(changed.then_some(space));
@@ -352,7 +362,7 @@ impl Node {
     }
 
     /// Appends an own entry and tells everybody. Durable when it returns.
-    async fn write<F>(&self, space: SpaceId, body: F) -> Result<Written>
+    pub(super) async fn write<F>(&self, space: SpaceId, body: F) -> Result<Written>
     where
         F: FnOnce(&store::Txn<'_>) -> Result<Owned, store::Error> + Send + 'static,
     {
@@ -363,9 +373,18 @@ impl Node {
             .store
             .write(move |txn| {
                 let owned = body(txn)?;
-                owned.with(&keys.device, now, |body| {
+                let before = if owned.can_vanish() {
+                    vanish::take_over_setting(txn, &keys, space, now)?
+                } else {
+                    None
+                };
+                let mut written = owned.with(&keys.device, now, |body| {
                     spaces::append(txn, &keys, space, now, body)
-                })
+                })?;
+                if let Some(before) = before {
+                    written.entries.splice(..0, before.entries);
+                }
+                Ok(written)
             })
             .await?;
         self.0.tell_written(&written);
@@ -429,7 +448,7 @@ impl Node {
 }
 
 /// A body to be written, with its texts.
-enum Owned {
+pub(super) enum Owned {
     Thread {
         title: String,
         text: String,
@@ -464,6 +483,7 @@ enum Owned {
     Retract {
         target: EntryId,
     },
+    Setting(Setting),
     Reaction {
         target: EntryId,
         emoji: String,
@@ -577,12 +597,23 @@ impl Owned {
                 on: *on,
                 salt: *salt,
             }),
+            Self::Setting(setting) => write(&Body::Setting(*setting)),
             Self::Message { text, parent } => write(&Body::Message {
                 text,
                 parent: *parent,
                 salt: Some(salt()),
             }),
         }
+    }
+}
+
+impl Owned {
+    /// Whether it goes when the time of a disappearing message is over.
+    const fn can_vanish(&self) -> bool {
+        matches!(
+            self,
+            Self::Message { .. } | Self::Edit { .. } | Self::Reaction { .. }
+        )
     }
 }
 

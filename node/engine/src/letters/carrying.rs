@@ -225,7 +225,7 @@ pub(super) fn receipts(
         let hash = receipt.hash();
         match txn.receipted(&hash)? {
             Some(Receipted::Own(device, number)) => {
-                events.extend(delivered(txn, device, number)?);
+                events.extend(delivered(txn, device, number, now)?);
             }
             Some(Receipted::Carried(number)) => {
                 let Some(carried) = txn.carried(&number)? else {
@@ -280,6 +280,7 @@ fn delivered(
     txn: &mut Txn<'_>,
     device: proto::DeviceId,
     number: u64,
+    now: Millis,
 ) -> Result<Option<(EventKind, About)>> {
     let Some(mut letter) = txn.own_letter(&(device, number))? else {
         return Ok(None);
@@ -290,6 +291,7 @@ fn delivered(
     letter.delivered = true;
     letter.envelope = Vec::new();
     txn.put_own_letter(&(device, number), &letter)?;
+    txn.start_delivered(letter.space, letter.seq, now)?;
     if let Some(mut lines) = txn.lines(&device)? {
         lines.arrived = lines.arrived.max(number.saturating_add(1));
         txn.put_lines(&device, &lines)?;

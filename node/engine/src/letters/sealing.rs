@@ -10,6 +10,7 @@ use std::{
 
 use proto::{
     DeviceId, EndpointId, IdentityId, Millis, SpaceId,
+    body::Body,
     entry::Header,
     keys::{DeviceKey, Domain},
     limits::{BATCH_BYTES_MAX, LETTER_DAYS},
@@ -241,6 +242,10 @@ fn seal_for(
         let Some((header, body)) = own_entry(txn, space, me.party.device, seq)? else {
             continue;
         };
+        // That something was read is told when the two meet.
+        if matches!(Body::decode(&body), Ok(Body::Receipt { .. })) {
+            continue;
+        }
         let mut lines = lines_of(txn, device)?;
         // The receiver looks for so many on either side of the highest that came, so nobody may be left behind.
         let from = lines.arrived.min(lowest);
@@ -258,7 +263,8 @@ fn seal_for(
         };
         let mut random = Zeroizing::new([0; SEAL_RANDOM_BYTES]);
         files::fill_random(&mut *random);
-        let (number, expires_day) = (lines.next, expiry(now));
+        let lifetime = txn.lifetime_of(space, me.party.device, seq)?;
+        let (number, expires_day) = (lines.next, expiry(now, lifetime));
         let Ok(envelope) = line.seal(&letter, &prekey, number, expires_day, random) else {
             // The key isn't good, or the entry is too long for any letter.
             if once {
@@ -510,7 +516,10 @@ pub(super) fn open(
 fn is_to_be_kept(txn: &Txn<'_>, space: SpaceId, letter: &Letter) -> Result<Option<bool>> {
     let (device, seq) = (letter.header.device, letter.header.seq);
     let held = txn.frontier(space, device)?.map_or(0, |feed| feed.base);
-    if seq < held || txn.loose(&(space, device, seq))?.is_some() {
+    if seq < held
+        || txn.loose(&(space, device, seq))?.is_some()
+        || txn.has_forgotten(space, device, seq, &letter.id())?
+    {
         return Ok(Some(false));
     }
     let Some(context) = txn.context(space)? else {
@@ -547,15 +556,7 @@ fn keep_entry(
 
 /// The header of an entry that came in a letter.
 pub(super) fn loose_header(space: SpaceId, device: DeviceId, seq: u64, loose: &Loose) -> Header {
-    Header {
-        space,
-        device,
-        seq,
-        backlink: loose.backlink,
-        created: loose.created,
-        body_len: u32::try_from(loose.body.len()).unwrap_or(u32::MAX),
-        body_hash: *blake3::hash(&loose.body).as_bytes(),
-    }
+    loose.header(space, device, seq)
 }
 
 /// Takes entries that came in letters into their feed, as far as they join what is held now, and drops
@@ -603,11 +604,17 @@ pub(crate) fn settle(
             results.extend(from.take_into(txn, jobs, aftermath)?);
             txn.settle()?;
             if loose.read {
-                txn.mark_read(&[id])?;
+                txn.mark_read(&[id], from.now)?;
             }
         }
         // Where the feed doesn't take it, the next meeting says why.
         txn.remove_loose(&(space, device, seq))?;
+    }
+    // What came last may say how long the others stay.
+    for (of, seq, _) in txn.loose_in(space)? {
+        if of == device {
+            txn.time_loose(space, device, seq, from.now)?;
+        }
     }
     Ok(results)
 }

@@ -84,8 +84,10 @@ pub(crate) fn loose_message(snapshot: &Snapshot, id: EntryId) -> Result<Option<I
 }
 
 fn message(space: SpaceId, device: DeviceId, seq: u64, loose: &Loose) -> Option<Item> {
-    let Ok(Body::Message { text, parent, .. }) = Body::decode(&loose.body) else {
-        return None;
+    let (text, parent, setting) = match Body::decode(&loose.body) {
+        Ok(Body::Message { text, parent, .. }) => (text, parent, None),
+        Ok(Body::Setting(setting)) => ("", None, Some(setting)),
+        _ => return None,
     };
     Some(Item {
         id: loose_header(space, device, seq, loose).id(),
@@ -94,11 +96,15 @@ fn message(space: SpaceId, device: DeviceId, seq: u64, loose: &Loose) -> Option<
         device,
         author: loose.author,
         seq,
-        kind: kind::MESSAGE,
+        kind: if setting.is_some() {
+            kind::SETTING
+        } else {
+            kind::MESSAGE
+        },
         created: loose.created,
         received: loose.received,
         doubtful: store::is_doubtful(loose.created, loose.received.0),
-        unread: !loose.read,
+        unread: !loose.read && setting.is_none(),
         retracted: false,
         missing: false,
         parent,
@@ -108,11 +114,12 @@ fn message(space: SpaceId, device: DeviceId, seq: u64, loose: &Loose) -> Option<
         edited: None,
         reactions: Vec::new(),
         reblog: None,
+        setting,
     })
 }
 
 /// Marks those read that are among `ids`; returns whether there was one.
-pub(crate) fn mark_read(txn: &mut Txn<'_>, ids: &[EntryId]) -> Result<Vec<SpaceId>> {
+pub(crate) fn mark_read(txn: &mut Txn<'_>, ids: &[EntryId], now: Millis) -> Result<Vec<SpaceId>> {
     let mut spaces = Vec::new();
     if !txn.has_loose()? {
         return Ok(spaces);
@@ -121,6 +128,7 @@ pub(crate) fn mark_read(txn: &mut Txn<'_>, ids: &[EntryId]) -> Result<Vec<SpaceI
         if !loose.read && ids.contains(&loose_header(space, device, seq, &loose).id()) {
             loose.read = true;
             txn.put_loose(&(space, device, seq), &loose)?;
+            txn.time_loose(space, device, seq, now)?;
             spaces.push(space);
         }
     }
@@ -128,12 +136,13 @@ pub(crate) fn mark_read(txn: &mut Txn<'_>, ids: &[EntryId]) -> Result<Vec<SpaceI
 }
 
 /// Marks all of a space read.
-pub(crate) fn mark_space_read(txn: &mut Txn<'_>, space: SpaceId) -> Result<bool> {
+pub(crate) fn mark_space_read(txn: &mut Txn<'_>, space: SpaceId, now: Millis) -> Result<bool> {
     let mut any = false;
     for (device, seq, mut loose) in txn.loose_in(space)? {
         if !loose.read {
             loose.read = true;
             txn.put_loose(&(space, device, seq), &loose)?;
+            txn.time_loose(space, device, seq, now)?;
             any = true;
         }
     }

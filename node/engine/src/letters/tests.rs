@@ -1,5 +1,7 @@
 //! Both ends and a carrier, on stores of their own.
 
+mod vanishing;
+
 use std::sync::{Arc, Mutex};
 
 use proto::{
@@ -564,7 +566,7 @@ fn a_line_whose_answer_was_lost_goes_on() {
         let cem_is = cem.me.party.identity;
         ana.store
             .run(|txn| {
-                txn.acknowledge(space, cem_is, base)?;
+                txn.acknowledge(space, cem_is, base, NOW)?;
                 arrived(txn, space, cem_is, base)
             })
             .unwrap();

@@ -8,6 +8,7 @@ use proto::{
     keys::{Domain, Signature, verify},
     merkle::{BUCKET_FEEDS_MAX, DEPTH_MAX, FANOUT, Hash, Prefix, digit, hash_of},
     run::{BodyPart, Run},
+    space::SpaceKind,
     verify::verify_fork,
 };
 
@@ -31,6 +32,8 @@ struct Walk {
     /// It is what is held above a gap: how far its first checkpoint is isn't known.
     above: bool,
     holes: u32,
+    /// Settings with a lifetime.
+    covers: u32,
 }
 
 impl<S: Source> Doctor<'_, S> {
@@ -44,6 +47,7 @@ impl<S: Source> Doctor<'_, S> {
             top: row.head.top,
             above: false,
             holes: 0,
+            covers: 0,
         };
         if !self.walk(ward, feed, row, &mut walk)? {
             return Ok(());
@@ -68,11 +72,13 @@ impl<S: Source> Doctor<'_, S> {
                 top: tail.top,
                 above: true,
                 holes: walk.holes,
+                covers: walk.covers,
             };
             if !self.walk(ward, feed, row, &mut above)? {
                 return Ok(());
             }
             walk.holes = above.holes;
+            walk.covers = above.covers;
         }
         self.gap(ward, feed, row)?;
         self.holes(feed, row, &walk)?;
@@ -164,6 +170,11 @@ impl<S: Source> Doctor<'_, S> {
                     let body = known_body(bytes);
                     if header.seq == 0 {
                         self.genesis(row, body.as_ref());
+                    }
+                    if let Some(Body::Setting(setting)) = &body
+                        && ward.kind() == SpaceKind::Conversation
+                    {
+                        walk.covers += u32::from(setting.lifetime.is_some());
                     }
                     self.entry(ward, row, place, id, header, body.as_ref())?;
                 }
@@ -274,16 +285,26 @@ impl<S: Source> Doctor<'_, S> {
         if hole.is_some() {
             walk.holes += 1;
             self.sums.holes += 1;
-        } else if !self.is_retracted(ward.number, id, row.author)? {
+        } else if !self.is_retracted(ward.number, id, row.author)?
+            && !self.is_excused(ward, row, place, id)?
+        {
             self.tell(
                 Part::Entries,
                 format!(
-                    "the body of entry {} is absent, neither retracted nor listed as missing",
+                    "the body of entry {} is absent, neither retracted nor disappeared nor listed as missing",
                     place.seq
                 ),
             );
         }
         self.gone(ward, place, id)
+    }
+
+    /// A setting covers it, or it was forgotten here.
+    fn is_excused(&self, ward: &Ward, row: &FeedRow, place: Place, id: &EntryId) -> Result<bool> {
+        Ok(self.view.lifetime_at(place)?.ends()
+            || self
+                .view
+                .is_forgotten((ward.number, row.device, place.seq), id)?)
     }
 
     fn is_retracted(
@@ -309,6 +330,13 @@ impl<S: Source> Doctor<'_, S> {
         for hole in self.view.0.rows(Table::Holes, range.bounds())? {
             hole?;
             listed += 1;
+        }
+        let covers = self.view.covers_in(feed)?;
+        if covers != walk.covers {
+            self.tell(
+                Part::Derived,
+                format!("{covers} settings are noted, {} are there", walk.covers),
+            );
         }
         if listed != walk.holes || row.holes != walk.holes {
             let found = walk.holes;

@@ -2,16 +2,18 @@
 
 use proto::{
     EntryId,
-    body::{Body, Genesis},
+    body::{Body, Genesis, Setting},
     entry::Header,
+    space::SpaceKind,
 };
 
 use super::{Doctor, Part, Ward, readable};
 use crate::{
+    covers::{cover_value, placed},
     error::Result,
     keys::{ItemKey, ItemValue, Key, Place, Prefixed, half, item_bounds, number_at, u32_at},
-    project::{author_key, edge_key, name_key, relation_key, relation_value},
-    roles::{Role, role_in},
+    project::{author_key, edge_key, name_key, place_key, relation_key, relation_value},
+    roles::{CONVERSATION_ROOT, Role, role_in},
     rows::{FeedRow, TopicRow},
     tables::{Source, Table},
     work::root_key,
@@ -56,7 +58,53 @@ impl<S: Source> Doctor<'_, S> {
                 self.name(row, place)?;
                 self.member(ward, place, genesis)?;
             }
+            Role::Setting(setting) => {
+                self.item(ward, place, CONVERSATION_ROOT, order)?;
+                self.setting(place, *id, header, setting)?;
+            }
             Role::Revocation | Role::None => {}
+        }
+        if ward.kind() == SpaceKind::Conversation && body.is_some_and(Body::can_vanish) {
+            self.timer(ward, row, place)?;
+        }
+        Ok(())
+    }
+
+    /// A setting is found by its place.
+    fn setting(
+        &mut self,
+        place: Place,
+        id: EntryId,
+        header: &Header,
+        setting: &Setting,
+    ) -> Result<()> {
+        let key = place_key(place);
+        let cover = placed(setting, id, header.created).map(|placed| cover_value(&placed));
+        let wish = setting.receipts.map(|wish| vec![u8::from(wish)]);
+        for (table, expected) in [(Table::Covers, cover), (Table::Wishes, wish)] {
+            let found = self.view.0.with(table, key.as_slice(), <[u8]>::to_vec)?;
+            if found != expected {
+                let seq = place.seq;
+                self.tell(
+                    Part::Derived,
+                    format!("entry {seq} is a setting, and isn't noted as it is"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What disappears has a timer, and nothing else.
+    fn timer(&mut self, ward: &Ward, row: &FeedRow, place: Place) -> Result<()> {
+        let ends = self.view.lifetime_at(place)?.ends();
+        if self.view.has_timer((ward.number, row.device, place.seq))? != ends {
+            let seq = place.seq;
+            let what = if ends {
+                "disappears and has no"
+            } else {
+                "stays and has a"
+            };
+            self.tell(Part::Derived, format!("entry {seq} {what} timer"));
         }
         Ok(())
     }
@@ -212,6 +260,13 @@ impl<S: Source> Doctor<'_, S> {
     /// The space's derived rows as a whole.
     pub(super) fn shown(&mut self, ward: &Ward) -> Result<()> {
         let (topics, items, unread) = self.topics(ward)?;
+        let lost = self.view.lost_timers(ward.number)?;
+        if lost > 0 {
+            self.tell(
+                Part::Derived,
+                format!("{lost} timers aren't found by their time"),
+            );
+        }
         let counts = self.view.counts_row(ward.number);
         let Some(counts) = self.sound(Part::Derived, counts)? else {
             return Ok(());

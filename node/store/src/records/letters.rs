@@ -5,7 +5,9 @@ use std::ops::{Bound, ControlFlow};
 
 use proto::{
     DeviceId, EntryId, IdentityId, Millis, SpaceId,
+    entry::Header,
     keys::Signature,
+    run::BodyPart,
     seal::{Envelope, PrekeyId, Receipt, Tag, Window, Wrapped},
     wire::{Reader, WireError, put_prefixed, put_varint},
 };
@@ -134,6 +136,29 @@ pub struct Loose {
     pub received: Millis,
     /// Read here.
     pub read: bool,
+}
+
+impl Loose {
+    /// Its header.
+    #[must_use]
+    pub fn header(&self, space: SpaceId, device: DeviceId, seq: u64) -> Header {
+        let body = BodyPart::Present(&self.body);
+        Header {
+            space,
+            device,
+            seq,
+            backlink: self.backlink,
+            created: self.created,
+            body_len: body.len(),
+            body_hash: body.hash(),
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self, space: SpaceId, device: DeviceId, seq: u64) -> EntryId {
+        self.header(space, device, seq).id()
+    }
 }
 
 impl std::fmt::Debug for Loose {

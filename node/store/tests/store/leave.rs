@@ -153,7 +153,7 @@ fn nothing_of_a_left_space_stays() {
     let (contact, space) = (people[1].person(), left.id());
     write(&store, move |txn| {
         txn.exclude(space, contact, true)?;
-        txn.acknowledge(space, contact, 3)?;
+        txn.acknowledge(space, contact, 3, Millis(T0))?;
         let offer = OfferOut {
             descriptor: vec![1],
             chain: vec![],

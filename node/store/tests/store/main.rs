@@ -24,4 +24,5 @@ mod support;
 mod tail;
 mod trace;
 mod usage;
+mod vanish;
 mod writer;

@@ -135,10 +135,13 @@ fn unread_is_what_others_wrote_until_it_is_marked() {
     assert_eq!(first, root);
     let page = snapshot.items(topic.number, Some(&cursor), 2).unwrap();
     assert_eq!(page.items[0].id, root);
-    let changed = write(&b, move |txn| txn.mark_read(&[root, EntryId([9; 32])])).unwrap();
+    let changed = write(&b, move |txn| {
+        txn.mark_read(&[root, EntryId([9; 32])], Millis(T0))
+    })
+    .unwrap();
     assert_eq!(changed.into_iter().collect::<Vec<_>>(), [space]);
     assert!(
-        write(&b, move |txn| txn.mark_read(&[root]))
+        write(&b, move |txn| txn.mark_read(&[root], Millis(T0)))
             .unwrap()
             .is_empty()
     );
@@ -154,8 +157,8 @@ fn unread_is_what_others_wrote_until_it_is_marked() {
     post(&a, &forum, &ana, T0 + 20, &Body::Retract { target: ids[1] });
     pull(&b, &a, forum.id(), T0 + 21);
     assert_eq!(unread(), 1);
-    assert!(write(&b, move |txn| txn.mark_space_read(space)).unwrap());
-    assert!(!write(&b, move |txn| txn.mark_space_read(space)).unwrap());
+    assert!(write(&b, move |txn| txn.mark_space_read(space, Millis(T0))).unwrap());
+    assert!(!write(&b, move |txn| txn.mark_space_read(space, Millis(T0))).unwrap());
     assert_eq!(unread(), 0);
     let snapshot = b.read().unwrap();
     assert_eq!(snapshot.first_unread(topic.number).unwrap(), None);
@@ -399,7 +402,8 @@ fn a_conversation_is_one_topic() {
     let facts = snapshot.space(id).unwrap().unwrap().facts(ana.person());
     assert_eq!(facts.counterpart, ben.person());
     let (seq, contact) = (first.seq, ben.person());
-    let rose = move |to: u64| move |txn: &mut store::Txn<'_>| txn.acknowledge(id, contact, to);
+    let rose =
+        move |to: u64| move |txn: &mut store::Txn<'_>| txn.acknowledge(id, contact, to, Millis(T0));
     assert!(write(&node, rose(seq + 1)).unwrap());
     assert!(!write(&node, rose(seq)).unwrap());
     assert_eq!(

@@ -230,6 +230,11 @@ pub fn long_feed(place: &Place, device: &Device, root: EntryId, entries: usize) 
         .unwrap_or_default();
     let mut bodies = vec![device.genesis(&chain)];
     bodies.extend((1..entries).map(|n| reply(root, &format!("reply {n}"), None).encode()));
+    feed_of(space, device, &bodies)
+}
+
+/// A feed of any bodies, as runs.
+pub fn feed_of(space: SpaceId, device: &Device, bodies: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let (mut head, mut runs, mut run) = (Head::EMPTY, Vec::new(), Run::new(0, EntryId([0; 32])));
     for (n, body) in bodies.iter().enumerate() {
         let header = Header {

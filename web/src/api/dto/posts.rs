@@ -176,6 +176,15 @@ pub(crate) struct Post {
     /// Where a message of ours is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<Delivery>,
+    /// A message that disappears: so many seconds after it was read, an own one after it was delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lifetime_s: Option<u32>,
+    /// When it disappears, once that has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_ms: Option<u64>,
+    /// A line in a conversation that says how it is kept from there on; the text is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) setting: Option<ConversationSetting>,
     /// How many people carry it, of a message in state `carried`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) carried_by: Option<u64>,
@@ -185,6 +194,28 @@ pub(crate) struct Post {
     /// This message came in a letter under a key of last resort, which may have been used before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) weak_key: bool,
+}
+
+/// A change of how a conversation is kept.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ConversationSetting {
+    /// Messages disappear so many seconds after they were read; 0 where they stay from now on; null where
+    /// that wasn't changed.
+    pub(crate) lifetime_s: Option<u32>,
+    /// Its author only took over what the other person had set.
+    pub(crate) taken_over: bool,
+    /// Whether its author wants both to tell each other what was read; null where that wasn't changed.
+    pub(crate) receipts: Option<bool>,
+}
+
+impl From<view::ConversationSetting> for ConversationSetting {
+    fn from(setting: view::ConversationSetting) -> Self {
+        Self {
+            lifetime_s: setting.lifetime_s,
+            taken_over: setting.taken_over,
+            receipts: setting.receipts,
+        }
+    }
 }
 
 impl Post {
@@ -226,6 +257,12 @@ impl Post {
                 body: original.body,
                 created_ms: original.created_ms.0,
             }),
+            lifetime_s: post.disappears.map(|disappears| disappears.lifetime_s),
+            expires_ms: post
+                .disappears
+                .and_then(|disappears| disappears.at_ms)
+                .map(|at| at.0),
+            setting: post.setting.map(ConversationSetting::from),
             state: post.delivery.map(Delivery::from),
             carried_by: match post.delivery {
                 Some(view::Delivery::Carried(people)) => Some(people),
@@ -307,6 +344,29 @@ pub(crate) struct Conversation {
     pub(crate) last: Option<Post>,
     /// Newest activity.
     pub(crate) last_activity_ms: Option<u64>,
+    /// How long messages stay.
+    pub(crate) disappearing: Disappearing,
+}
+
+/// How long messages of a conversation stay.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Disappearing {
+    /// They disappear so many seconds after they were read; 0 where they stay.
+    pub(crate) lifetime_s: u32,
+    /// Who set that; null where nobody ever did.
+    pub(crate) set_by: Option<Person>,
+    /// When, by the author's claim.
+    pub(crate) set_ms: Option<u64>,
+}
+
+impl From<view::Disappearing> for Disappearing {
+    fn from(disappearing: view::Disappearing) -> Self {
+        Self {
+            lifetime_s: disappearing.lifetime_s,
+            set_by: disappearing.set_by.map(Person::from),
+            set_ms: disappearing.set_ms.map(|time| time.0),
+        }
+    }
 }
 
 impl Conversation {
@@ -317,6 +377,7 @@ impl Conversation {
             unread: conversation.unread,
             last: conversation.last.map(|post| Post::of(post, renderer)),
             last_activity_ms: conversation.last_activity_ms.map(|time| time.0),
+            disappearing: conversation.disappearing.into(),
         }
     }
 }
@@ -330,6 +391,8 @@ pub(crate) struct ConversationPage {
     pub(crate) contact: Person,
     /// Unread messages.
     pub(crate) unread: u64,
+    /// How long messages stay.
+    pub(crate) disappearing: Disappearing,
     /// Messages, oldest first.
     pub(crate) items: Vec<Post>,
     /// The cursor of the next page, null at the end.
@@ -346,6 +409,7 @@ impl ConversationPage {
             space: page.conversation.space.to_string(),
             contact: page.conversation.contact.into(),
             unread: page.conversation.unread,
+            disappearing: page.conversation.disappearing.into(),
             next: page.posts.next.map(|cursor| cursor.0),
             previous: page.previous.map(|cursor| cursor.0),
             arriving: page.arriving,

@@ -1,0 +1,188 @@
+//! Disappearing messages that friends carry.
+
+use proto::body::{Lifetime, Setting};
+
+use super::*;
+
+const MINUTE: u64 = 60_000;
+
+fn space() -> SpaceId {
+    conversation_id(&PAIR.0)
+}
+
+impl Side {
+    fn write_body(&self, body: &Body<'_>) -> proto::EntryId {
+        let written = |txn: &mut Txn<'_>| spaces::append(txn, &self.keys, space(), NOW, body);
+        self.store.run(written).unwrap().id
+    }
+
+    fn set(&self, seconds: u64) {
+        self.write_body(&Body::Setting(Setting {
+            lifetime: Lifetime::new(seconds),
+            ..Setting::default()
+        }));
+    }
+
+    fn vanish(&self, now: Millis) -> usize {
+        let vanished = self.store.run(|txn| txn.vanish(now, 100)).unwrap();
+        vanished.entries.len()
+    }
+
+    fn healthy(&self) {
+        let view = self.store.read().unwrap();
+        let mut found = Vec::new();
+        let sums = view.check_up(&mut |finding| found.push(finding.to_string()), &mut |_| {
+            true
+        });
+        assert!(sums.is_ok() && found.is_empty(), "{found:?}");
+    }
+}
+
+fn days(envelope: &Envelope) -> u16 {
+    envelope.outside().expires_day - day(NOW).unwrap()
+}
+
+#[test]
+fn a_letter_with_what_disappears_is_good_for_no_longer() {
+    let (ana, _) = two();
+    for seconds in [60, 86_400 * 7, 86_400 * 365, 0] {
+        ana.set(seconds);
+        ana.write("words");
+    }
+    let letters = envelopes(&ana.seal(NOW));
+    let good: Vec<u16> = letters.iter().map(days).collect();
+    // The first entry and the first setting stay; a setting is covered by the one before.
+    assert_eq!(good, [31, 31, 2, 2, 8, 8, 31, 31, 31]);
+}
+
+/// What came in a letter above a gap disappears like anything else, and neither another letter nor the
+/// meeting that closes the gap brings it back.
+#[test]
+fn a_letter_above_a_gap_disappears_for_good() {
+    let (ana, cem) = two();
+    ana.write("before");
+    ana.set(60);
+    ana.write("secret words");
+    let letters = envelopes(&ana.seal(NOW));
+    assert_eq!(letters.len(), 4);
+    // The genesis and the first message are missing.
+    assert!(cem.open(&letters[3]).is_some());
+    assert!(cem.open(&letters[2]).is_some());
+    assert_eq!(cem.texts(), ["", "secret words"]);
+    assert_eq!(cem.vanish(NOW.plus(10 * MINUTE)), 0, "nobody read it");
+    let ids = |side: &Side| -> Vec<proto::EntryId> {
+        let snapshot = side.store.read().unwrap();
+        let items = loose_messages(&snapshot, space()).unwrap();
+        items.into_iter().map(|item| item.id).collect()
+    };
+    let read = ids(&cem);
+    cem.store.run(|txn| mark_read(txn, &read, NOW)).unwrap();
+    let expiry = |seq| {
+        let view = cem.store.read().unwrap();
+        view.expiry(space(), ana.me.party.device, seq).unwrap()
+    };
+    assert_eq!(expiry(3).unwrap().at, Some(NOW.plus(MINUTE)));
+    assert_eq!(cem.vanish(NOW.plus(MINUTE)), 1);
+    assert_eq!(cem.texts(), [""]);
+    cem.healthy();
+
+    // Letters that bring it again, as after "send again", are answered and not kept.
+    let again = ana.store.run(|txn| {
+        for (number, letter) in txn.own_letters_to(cem.me.party.device)? {
+            forget(txn, cem.me.party.device, number, &letter)?;
+        }
+        Ok(())
+    });
+    again.unwrap();
+    for letter in envelopes(&ana.seal(NOW)) {
+        assert!(cem.open(&letter).is_some());
+    }
+    assert_eq!(cem.texts(), ["before", ""]);
+    cem.healthy();
+    let holes = |side: &Side| {
+        let view = side.store.read().unwrap();
+        let frontier = view.frontier(space(), ana.me.party.device).unwrap();
+        frontier.map(|frontier| (frontier.base, frontier.holes.count))
+    };
+    assert_eq!(holes(&cem), Some((3, 0)), "up to what was forgotten");
+
+    // The meeting brings it with its body; it stays gone.
+    let run = ana
+        .store
+        .read()
+        .unwrap()
+        .run(space(), ana.me.party.device, 3, 1, 1);
+    let run = run.unwrap().unwrap().bytes;
+    let facts = cem
+        .store
+        .read()
+        .unwrap()
+        .facts(space(), ana.me.party.device);
+    let context = cem.store.read().unwrap().context(space()).unwrap().unwrap();
+    let outcome = proto::verify::verify_run(&context, &facts.unwrap(), run).unwrap();
+    let proto::verify::Outcome::Continues(run) = outcome else {
+        panic!("it continues the feed");
+    };
+    cem.store
+        .run(|txn| Ok(txn.import(space(), run, NOW).unwrap()))
+        .unwrap();
+    assert_eq!(holes(&cem), Some((4, 0)));
+    assert_eq!(cem.texts(), ["before", ""]);
+    cem.healthy();
+    cem.store.rest();
+    assert!(!contains(&cem, "secret words"));
+    assert!(contains(&cem, "before"));
+}
+
+fn contains(side: &Side, text: &str) -> bool {
+    let bytes = database(&side.disk);
+    bytes
+        .windows(text.len())
+        .any(|part| part == text.as_bytes())
+}
+
+/// The author's copy goes one lifetime after the receipt came, and the courier never could read it.
+#[test]
+fn a_receipt_begins_the_authors_time() {
+    let (ana, cem) = two();
+    ana.set(60);
+    ana.write("secret words");
+    let handed = ana.seal(NOW);
+    let letters = envelopes(&handed);
+    let receipts: Vec<_> = letters.iter().filter_map(|one| cem.open(one)).collect();
+    assert_eq!(receipts.len(), 3);
+    assert_eq!(
+        ana.vanish(NOW.plus(2 * MINUTE)),
+        0,
+        "it isn't known to be there"
+    );
+    let later = NOW.plus(3 * MINUTE);
+    ana.store
+        .run(|txn| carrying::receipts(txn, &mut None, &receipts, later))
+        .unwrap();
+    assert_eq!(ana.vanish(later.plus(MINUTE - 1)), 0);
+    assert_eq!(ana.vanish(later.plus(MINUTE)), 1);
+    ana.store.rest();
+    assert!(!contains(&ana, "secret words"));
+    ana.healthy();
+}
+
+/// Nobody carries that something was read. What is written after it comes all the same, before it.
+#[test]
+fn a_receipt_of_reading_between_two_messages_holds_nothing_up() {
+    let (ana, cem) = two();
+    ana.write("one");
+    ana.write_body(&Body::Receipt {
+        device: cem.me.party.device,
+        seq: 0,
+    });
+    ana.write("two");
+    let letters = envelopes(&ana.seal(NOW));
+    assert_eq!(letters.len(), 3, "the first entry and the messages");
+    for letter in &letters {
+        assert!(cem.open(letter).is_some());
+    }
+    assert_eq!(cem.texts(), ["one", "two"]);
+    assert!(cem.store.read().unwrap().has_loose().unwrap());
+    cem.healthy();
+}
