@@ -91,7 +91,7 @@ impl Air {
         let turn = File::create(turn).unwrap();
         turn.lock().unwrap();
         let mut files = Files::default();
-        files.folder(&fetched.join("root"));
+        files.folder(&fetched.join("guest"));
         files.add("init", INIT.to_owned() + OBEY);
         files.add("etc/dbus-1/system.conf", BUS);
         files.add("etc/passwd", USERS);
