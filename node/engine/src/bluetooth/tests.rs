@@ -29,13 +29,17 @@ impl std::ops::Deref for Bench {
 
 /// The node with the radio of this number; odd ones and even ones don't reach each other by IP.
 async fn bench(room: &Room, number: u8, name: &str) -> Bench {
+    let radio = room.clone();
+    bench_with(number, name, Radios::of(move |_| radio.radio(number))).await
+}
+
+async fn bench_with(number: u8, name: &str, radios: Radios) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let bind = if number.is_multiple_of(2) {
         "127.0.0.1:0"
     } else {
         "[::1]:0"
     };
-    let room = room.clone();
     let config = Config {
         data_dir: dir.path().join("data"),
         links: LinkConfig {
@@ -43,7 +47,7 @@ async fn bench(room: &Room, number: u8, name: &str) -> Bench {
             internet_fixed: true,
             lan: Some(false),
             bind: vec![bind.parse().unwrap()],
-            radios: Radios::of(move |_| room.radio(number)),
+            radios,
             ..LinkConfig::default()
         },
         storage: StorageConfig::default(),
@@ -98,13 +102,17 @@ async fn online(node: &Node) -> Contact {
 async fn befriended(room: &Room) -> (Bench, Bench) {
     let ana = bench(room, 1, "Ana").await;
     let ben = bench(room, 2, "Ben").await;
+    befriend(&ana, &ben).await;
+    (ana, ben)
+}
+
+async fn befriend(ana: &Node, ben: &Node) {
     ana.open_nearby(None).await.unwrap();
     ben.open_nearby(None).await.unwrap();
-    tokio::join!(accept(&ana), accept(&ben));
-    tokio::join!(online(&ana), online(&ben));
+    tokio::join!(accept(ana), accept(ben));
+    tokio::join!(online(ana), online(ben));
     ana.close_nearby().unwrap();
     ben.close_nearby().unwrap();
-    (ana, ben)
 }
 
 /// Whoever is there, of whom there must never be two.
@@ -299,6 +307,36 @@ async fn bluetooth_is_used_where_ip_ends_and_only_there() {
         (last.links == [LinkKind::Loopback]).then_some(())
     })
     .await;
+}
+
+/// Another adapter is chosen while the node runs: the old one falls silent, and who is there is met
+/// over the new one.
+#[tokio::test]
+async fn another_adapter_takes_over_while_the_node_runs() {
+    let room = Room::new(Air::default());
+    let radio = room.clone();
+    let radios = Radios::of(move |chosen| radio.radio(if chosen.is_some() { 3 } else { 1 }));
+    let ana = bench_with(1, "Ana", radios).await;
+    let ben = bench(&room, 2, "Ben").await;
+    befriend(&ana, &ben).await;
+    // The first doesn't reach him any more, the second does.
+    room.part(1, 2, true);
+    tokio::join!(offline(&ana), offline(&ben));
+    ana.set_bluetooth_adapter("hci1").await.unwrap();
+    let before = room.connected_by(1);
+    tokio::join!(online(&ana), online(&ben));
+    assert_eq!(
+        link(&ana).bluetooth.unwrap().chosen.as_deref(),
+        Some("hci1")
+    );
+    assert_eq!(room.connected_by(1), before);
+    // And back, as the node chooses.
+    room.part(2, 3, true);
+    room.part(1, 2, false);
+    tokio::join!(offline(&ana), offline(&ben));
+    ana.set_bluetooth_adapter("").await.unwrap();
+    tokio::join!(online(&ana), online(&ben));
+    assert_eq!(link(&ana).bluetooth.unwrap().chosen, None);
 }
 
 #[tokio::test]
