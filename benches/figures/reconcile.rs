@@ -199,11 +199,13 @@ fn clearance(id: SpaceId, contact: IdentityId) -> (Clearance, SpaceKind) {
         id,
         kind,
         counterpart: contact,
+        member: false,
     };
     let contact = ContactFacts {
         identity: contact,
         ready: true,
         excluded: false,
+        member: false,
     };
     (clear(&facts, &contact).unwrap(), kind)
 }

@@ -14,6 +14,7 @@
     )
 )]
 
+mod eighth;
 mod fifth;
 mod first;
 mod fourth;
@@ -25,7 +26,7 @@ mod third;
 use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
 
 /// The schema that this program reads and writes.
-pub const KNOWN: u32 = 7;
+pub const KNOWN: u32 = 8;
 
 /// Where the version stands: key `schema_version`, four bytes, big-endian. This table's name and
 /// this row stay as they are in every version.
@@ -95,6 +96,7 @@ pub fn migrate(txn: &WriteTransaction, from: u32) -> Result<(), Error> {
             4 => fifth::run(txn)?,
             5 => sixth::run(txn)?,
             6 => seventh::run(txn)?,
+            7 => eighth::run(txn)?,
             other => return Err(Error::NoStep(other)),
         }
     }
@@ -131,6 +133,7 @@ mod tests {
             fifth::TABLES,
             sixth::TABLES,
             seventh::TABLES,
+            eighth::TABLES,
         ];
         let later: usize = steps.iter().map(|step| step.len()).sum();
         assert_eq!(tables, first::TABLES.len() + 2 + later);
@@ -160,7 +163,8 @@ mod tests {
         assert_eq!(kept.get(b"a".as_slice()).unwrap().unwrap().value(), b"b");
         let later = second::TABLES.iter().chain(third::TABLES);
         let later = later.chain(fourth::TABLES).chain(fifth::TABLES);
-        for name in later.chain(sixth::TABLES).chain(seventh::TABLES) {
+        let later = later.chain(sixth::TABLES).chain(seventh::TABLES);
+        for name in later.chain(eighth::TABLES) {
             let table: TableDefinition<&[u8], &[u8]> = TableDefinition::new(name);
             assert!(read.open_table(table).is_ok(), "{name}");
         }

@@ -11,6 +11,7 @@ use proto::{
     body::{
         Answer, Body, BodyError, Genesis, Introduced, Lifetime, Quotable, Reblog, Revocation,
         Setting,
+        rule::{Action, HandOver, MemberTag, Removal, Rule},
     },
     card::CARD_BYTES_MAX,
     cbor,
@@ -21,6 +22,7 @@ use proto::{
     limits::{BODY_DEPTH_MAX, TEXT_BYTES_MAX},
     space::{Descriptor, Membership, SpaceContext, SpaceKind},
     text,
+    verify::LastGood,
 };
 
 use crate::{script::Script, seeds};
@@ -259,6 +261,7 @@ fn made(script: &mut Script<'_>) {
             seq: script.long(),
         },
         64 => Body::Setting(setting(script, target)),
+        _ if kind / 13 == 9 => Body::Rule(Box::new(rule(script, author, target))),
         _ if kind / 13 % 3 == 1 => Body::Introduction {
             id: IntroductionId([script.byte(); 16]),
             identity: IdentityId([script.byte(); 32]),
@@ -285,6 +288,38 @@ fn setting(script: &mut Script<'_>, over: EntryId) -> Setting {
         receipts: (lifetime.is_none() || script.flag()).then_some(receipts),
         over: lifetime.and(script.flag().then_some(over)),
     }
+}
+
+/// A rule of a circle, of decisions.
+fn rule(script: &mut Script<'_>, author: u8, target: EntryId) -> Rule {
+    let under = script.flag().then_some(target);
+    let thread = script.flag().then_some(target);
+    let identity = IdentityId([script.byte(); 32]);
+    let device = DeviceId([script.byte(); 32]);
+    let place = script.long();
+    let action = match script.below(6) {
+        0 => {
+            let (seq, id) = (script.long(), target);
+            let by = (&seeds::certificate(author), place);
+            let feeds = vec![(device, LastGood { seq, id })];
+            let key = seeds::device(author);
+            let removal = Removal::sign(&key, seeds::space(), by, under, identity, feeds);
+            assert!(removal.holds(seeds::space()) && !removal.holds(SpaceId([0xee; 32])));
+            return Rule::removal(removal);
+        }
+        1 => Action::Close(thread),
+        2 => Action::Reopen(thread),
+        3 => Action::HandOver(Box::new(HandOver {
+            to: identity,
+            named: (0..script.below(4))
+                .map(|n| MemberTag([n as u8; 16]))
+                .collect(),
+            others: vec![(device, place)],
+        })),
+        4 => Action::Leave,
+        _ => Action::Return,
+    };
+    Rule { under, action }
 }
 
 fn genesis<'a>(script: &mut Script<'_>, author: u8, name: &'a str) -> Body<'a> {

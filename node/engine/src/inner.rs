@@ -513,10 +513,12 @@ pub(crate) fn audience_of(
     let mut clearances = Vec::new();
     let exclusions = snapshot.exclusions()?;
     for space in snapshot.space_facts(own)? {
+        let member = space.kind == SpaceKind::Circle && snapshot.is_in_circle(space.id, id)?;
         let facts_of = ContactFacts {
             identity: id,
             ready: true,
             excluded: exclusions.contains(&(space.id, id)),
+            member,
         };
         clearances.extend(clear(&space, &facts_of).map(|clearance| (clearance, space.kind)));
     }

@@ -11,7 +11,7 @@ use proto::{
     run::{BodyPart, Run},
     session::{EndProof, Output},
     space::{Descriptor, SpaceContext, SpaceKind},
-    verify::{Comparison, Overlap, Reject, VerifiedRun, VerifiedTail},
+    verify::{Comparison, Overlap, Reject, VerifiedRun, VerifiedTail, removal_of},
 };
 use store::{Error, ImportError, Imported, NewEntry, Txn};
 
@@ -173,6 +173,8 @@ pub(crate) struct Aftermath {
     pub(crate) audience: bool,
     /// Letters have arrived another way.
     pub(crate) letters: bool,
+    /// Circles whose members or rules changed.
+    circles: BTreeSet<SpaceId>,
     /// Keys of beacons changed.
     pub(crate) beacons: bool,
     /// New entries about introductions.
@@ -180,6 +182,14 @@ pub(crate) struct Aftermath {
 }
 
 impl Aftermath {
+    /// Who is in a circle, or who governs it, has changed.
+    fn note_circle(&mut self, space: SpaceId) {
+        if self.circles.insert(space) {
+            self.events.push(sync_event(space));
+        }
+        self.audience = true;
+    }
+
     /// An entry came in a letter, and doesn't join what is held yet.
     pub(crate) fn note_loose(&mut self, space: SpaceId, author: IdentityId, id: EntryId) {
         let about = About {
@@ -340,7 +350,8 @@ impl From {
         jobs: Vec<Job>,
         aftermath: &mut Aftermath,
     ) -> Result<Vec<JobResult>, Error> {
-        jobs.into_iter()
+        let results = jobs
+            .into_iter()
             .map(|job| {
                 // What many runs change of a topic is written once for all of them.
                 match job {
@@ -349,7 +360,11 @@ impl From {
                 }
                 self.take(txn, job, aftermath)
             })
-            .collect()
+            .collect();
+        if !aftermath.circles.is_empty() {
+            records::bump_revs(txn)?;
+        }
+        results
     }
 
     /// Entries that came in letters may join what a batch brought.
@@ -422,6 +437,9 @@ impl From {
                 proof,
             } => {
                 aftermath.events.push(sync_event(space));
+                if matches!(&proof, EndProof::Revocation(body) if removal_of(body).is_some()) {
+                    aftermath.note_circle(space);
+                }
                 let result = match &proof {
                     EndProof::Fork(proof) => txn.import_fork(space, device, proof),
                     EndProof::Revocation(body) => txn.import_revocation(space, device, body),
@@ -502,6 +520,10 @@ impl From {
         aftermath: &mut Aftermath,
     ) -> Result<(), Error> {
         for offer in offers {
+            if removal_of(&offer.chain).is_some() {
+                self.removed(txn, offer, aftermath)?;
+                continue;
+            }
             let (Ok(descriptor), Ok(chain)) = (
                 Descriptor::decode(&offer.descriptor),
                 Chain::decode(&offer.chain),
@@ -513,7 +535,7 @@ impl From {
             let sound =
                 chain.check(&context, self.own).is_ok() && chain.inviter() == Some(self.contact);
             let known = txn.space(context.id)?.is_some();
-            if !sound || known || !matches!(descriptor.kind, SpaceKind::Forum | SpaceKind::Blog) {
+            if !sound || known {
                 continue;
             }
             if descriptor.kind == SpaceKind::Blog && descriptor.creator == self.contact {
@@ -553,6 +575,43 @@ impl From {
         records::change_contact(txn, self.contact, |contact| contact.seen_rev = rev).map(drop)
     }
 
+    /// The owner of a circle tells us that we were removed: that counts like any removal, and takes an
+    /// invitation back.
+    fn removed(
+        &self,
+        txn: &mut Txn<'_>,
+        offer: &OfferFrame,
+        aftermath: &mut Aftermath,
+    ) -> Result<(), Error> {
+        let Some(removal) = removal_of(&offer.chain) else {
+            return Ok(());
+        };
+        let Ok(descriptor) = Descriptor::decode(&offer.descriptor) else {
+            return Ok(());
+        };
+        let space = descriptor.id();
+        let ours = removal.identity == self.own && removal.by.identity == self.contact;
+        if !ours || !removal.holds(space) {
+            return Ok(());
+        }
+        for (id, kept) in txn.offers_in()? {
+            if kept.from == self.contact && kept.descriptor == offer.descriptor {
+                txn.remove_offer_in(&id)?;
+            }
+        }
+        if txn.space(space)?.is_none() {
+            return Ok(());
+        }
+        match txn.import_removal(space, &offer.chain) {
+            Ok(_) => aftermath.note_circle(space),
+            Err(ImportError::Reject(reject)) => {
+                tracing::debug!(contact = ?self.contact, %reject, "a removal isn't known to count");
+            }
+            Err(ImportError::Store(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
     /// The contact's device holds this much of our feed: messages up to there are delivered.
     fn peer_holds(
         &self,
@@ -561,13 +620,15 @@ impl From {
         base: u64,
         aftermath: &mut Aftermath,
     ) -> Result<(), Error> {
-        let conversation = txn
-            .space(space)?
-            .is_some_and(|space| space.kind == SpaceKind::Conversation);
+        let kind = txn.space(space)?.map(|space| space.kind);
+        let conversation = kind == Some(SpaceKind::Conversation);
+        let circle = kind == Some(SpaceKind::Circle);
         let before = txn.acknowledged(space, self.contact)?;
         let held = txn.frontier(space, self.device)?.map_or(0, |own| own.base);
         let base = base.min(held);
-        if !conversation || !txn.acknowledge(space, self.contact, base, self.now)? {
+        // Who leaves a circle wants to know that somebody heard it.
+        let noted = conversation || circle;
+        if !noted || !txn.acknowledge(space, self.contact, base, self.now)? || circle {
             return Ok(());
         }
         let mut from = before;
@@ -632,6 +693,9 @@ fn imported(
             author,
         })
     }));
+    if is_membership(txn, &imported)? && is_circle(txn, space)? {
+        aftermath.note_circle(space);
+    }
     let new = noted(space, &mut imported, aftermath);
     if (missing == 0) != (txn.missing_below(space)? == 0) {
         // Pages say whether older posts are still arriving.
@@ -645,6 +709,25 @@ fn imported(
         new,
         ended: imported.ended,
     })
+}
+
+/// Whether entries may change which contacts may have a circle: rules, and a contact who is new.
+fn is_membership(txn: &Txn<'_>, imported: &Imported) -> Result<bool, Error> {
+    for entry in &imported.entries {
+        match (entry.kind, entry.author) {
+            (Some(kind::RULE), _) => return Ok(true),
+            (Some(kind::GENESIS), Some(author)) if txn.contact(&author)?.is_some() => {
+                return Ok(true);
+            }
+            _ => {}
+        }
+    }
+    Ok(!imported.ended.is_empty())
+}
+
+fn is_circle(txn: &Txn<'_>, space: SpaceId) -> Result<bool, Error> {
+    let space = txn.space(space)?;
+    Ok(space.is_some_and(|space| space.kind == SpaceKind::Circle))
 }
 
 fn sync_event(space: SpaceId) -> (EventKind, About) {

@@ -17,6 +17,7 @@ mod batches;
 mod beacons;
 mod bluetooth;
 mod choices;
+mod circles;
 mod clock;
 mod config;
 mod disk;

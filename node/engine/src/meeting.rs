@@ -547,9 +547,6 @@ impl Driver {
         if let Some(letters) = self.letters.as_ref().filter(|_| pending.letters) {
             letters.changed();
         }
-        if pending.probe {
-            self.session.handle_probe();
-        }
         if pending.audience {
             let facts = self
                 .inner

@@ -264,7 +264,7 @@ fn make(txn: &mut Txn<'_>, keys: &Keys, change: &Change, now: Millis) -> Result<
             // Their ids are random, whose they are is not.
             let offer = of_space.min_by_key(|(_, row)| row.from);
             let taken = match offer {
-                Some((id, _)) => spaces::accept(txn, device, id, now)?,
+                Some((id, _)) => spaces::accept(txn, keys, id, now)?,
                 None => None,
             };
             return Ok(match taken {

@@ -9,6 +9,7 @@ use proto::{
 use store::{Error, NewEntry, OfferOut, Source, SpaceRecord, Txn, View};
 
 use crate::{
+    circles,
     files::Keys,
     own_feed,
     records::{self, OfferState},
@@ -63,7 +64,7 @@ pub(crate) fn put_offer(
 ) -> Result<(), Error> {
     let Some(descriptor) = &space.descriptor else {
         return Err(Error::Refused(
-            "only forums and blogs can be offered".into(),
+            "only forums, blogs and circles can be offered".into(),
         ));
     };
     let own = txn.own_device()?.ok_or(Error::Closed)?;
@@ -92,11 +93,12 @@ pub(crate) fn offer(
     put_offer(txn, keys, &space, contact)
 }
 
-/// Takes an offered space and forgets all offers of it: the space, and who offered it. `None`
+/// Takes an offered space, begins to write in it where it is a circle, so that its members see who
+/// came, and forgets all offers of it: the space, and who offered it. `None`
 /// where no such offer waits.
 pub(crate) fn accept(
     txn: &mut Txn<'_>,
-    device: DeviceId,
+    keys: &Keys,
     id: &str,
     now: Millis,
 ) -> Result<Option<(SpaceId, IdentityId)>, Error> {
@@ -116,8 +118,11 @@ pub(crate) fn accept(
     if txn.space(space)?.is_none() {
         records::set_left(txn, space, None)?;
         txn.create_space(&described(&descriptor, chain, now))?;
-        own_feed::restore(txn, device, space, now)?;
+        own_feed::restore(txn, keys.device.id(), space, now)?;
         records::bump_revs(txn)?;
+        if descriptor.kind == SpaceKind::Circle {
+            circles::begin(txn, keys, space, now)?;
+        }
     }
     for (same, _) in txn
         .offers_in()?
@@ -152,6 +157,17 @@ pub(crate) struct Written {
     pub(crate) entries: Vec<NewEntry>,
 }
 
+/// The beginning of the own feed.
+pub(crate) fn own_genesis(txn: &Txn<'_>, space: SpaceId) -> Result<Vec<u8>, Error> {
+    let own = txn.own_device()?.ok_or(Error::Closed)?;
+    let genesis = Genesis {
+        certificate: own.certificate,
+        name: &own.name,
+        chain: txn.own_chain(space)?,
+    };
+    Ok(Body::Genesis(Box::new(genesis)).encode())
+}
+
 /// Appends an own entry.
 pub(crate) fn append(
     txn: &mut Txn<'_>,
@@ -161,15 +177,7 @@ pub(crate) fn append(
     body: &Body<'_>,
 ) -> Result<Written, Error> {
     // Only the first entry of a feed needs what costs checks of signatures.
-    let genesis = |txn: &Txn<'_>| {
-        let own = txn.own_device()?.ok_or(Error::Closed)?;
-        let genesis = Genesis {
-            certificate: own.certificate,
-            name: &own.name,
-            chain: txn.own_chain(space)?,
-        };
-        Ok(Body::Genesis(Box::new(genesis)).encode())
-    };
+    let genesis = |txn: &Txn<'_>| own_genesis(txn, space);
     let appended = txn.append(space, &keys.device, now, body, genesis)?;
     Ok(Written {
         space,

@@ -440,6 +440,69 @@ pub enum SpaceKind {
     Blog,
     /// Private messages of two people.
     Conversation,
+    /// Threads by those whom its owner let in.
+    Circle,
+}
+
+/// What somebody is in a circle, in the order in which people are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CircleStanding {
+    /// Owns it: invites, removes, closes.
+    Owner,
+    /// Is in it.
+    Member,
+    /// Was invited by us and hasn't answered.
+    Invited,
+    /// Left.
+    Left,
+    /// Was removed.
+    Removed,
+}
+
+/// A circle.
+#[derive(Debug, Clone)]
+pub struct Circle {
+    /// The space.
+    pub id: SpaceId,
+    /// Its name.
+    pub name: String,
+    /// What it is about.
+    pub description: String,
+    /// Who made it.
+    pub creator: Person,
+    /// Who owns it now.
+    pub owner: Person,
+    /// What we are in it: owner, member, or removed.
+    pub standing: CircleStanding,
+    /// Nobody writes in it any more.
+    pub closed: bool,
+    /// People in it, the owner and us included, as far as we know.
+    pub members: u64,
+    /// Unread entries.
+    pub unread: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Entries held.
+    pub entries: u64,
+    /// Older entries that are known to exist and still arrive: newer ones came first.
+    pub arriving: u64,
+    /// Newest activity.
+    pub last_activity_ms: Option<Millis>,
+    /// Feeds whose author contradicted themselves.
+    pub forks: Vec<Fork>,
+}
+
+/// Somebody who is or was in a circle, or is invited.
+#[derive(Debug, Clone)]
+pub struct CircleMember {
+    /// Who. A stranger reaches us only through members who are our contacts.
+    pub person: Person,
+    /// Who let them in; `None` for the creator, and where nothing of theirs is held.
+    pub let_in_by: Option<Person>,
+    /// What they are in it.
+    pub standing: CircleStanding,
+    /// Entries of theirs that we hold.
+    pub entries: u64,
 }
 
 /// A forum.
@@ -553,6 +616,10 @@ pub struct Topic {
     pub space: SpaceId,
     /// The space's name.
     pub space_name: String,
+    /// The space's kind.
+    pub space_kind: SpaceKind,
+    /// Nobody writes in it any more: its circle's owner closed it.
+    pub closed: bool,
     /// Thread or article.
     pub kind: TopicKind,
     /// The newest title; empty when the first entry hasn't arrived.

@@ -16,6 +16,8 @@ pub struct SpaceFacts {
     pub kind: SpaceKind,
     /// The other person of a conversation, the owner of an own space; else the creator.
     pub counterpart: IdentityId,
+    /// Of a circle: we are in it ourselves, and weren't removed.
+    pub member: bool,
 }
 
 /// What the rule needs to know of a contact.
@@ -27,6 +29,8 @@ pub struct ContactFacts {
     pub ready: bool,
     /// We excluded this contact from this space.
     pub excluded: bool,
+    /// Of a circle: they are in it, or are invited by us, and neither were removed nor left.
+    pub member: bool,
 }
 
 /// Permission to tell one contact about one space.
@@ -54,14 +58,14 @@ impl Clearance {
 ///
 /// Forums and blogs: every contact whom we didn't exclude and who shows that they know the space
 /// (common spaces are found by keyed hashes, so an unknown space is never named to them).
-/// Conversations: the other person only. Own spaces: the own identity only. Circles need a
-/// member list, which this version doesn't have, so nobody.
+/// Conversations: the other person only. Own spaces: the own identity only. Circles: members, as
+/// long as we are one.
 #[must_use]
 pub fn clear(space: &SpaceFacts, contact: &ContactFacts) -> Option<Clearance> {
     let allowed = match space.kind {
         SpaceKind::Forum | SpaceKind::Blog => !contact.excluded,
         SpaceKind::Conversation | SpaceKind::Own => space.counterpart == contact.identity,
-        SpaceKind::Circle => false,
+        SpaceKind::Circle => space.member && contact.member && !contact.excluded,
     };
     (contact.ready && allowed).then_some(Clearance {
         space: space.id,
@@ -84,30 +88,31 @@ mod tests {
             SpaceKind::Own,
         ] {
             for counterpart in [ben, cem] {
-                for ready in [false, true] {
-                    for excluded in [false, true] {
-                        let space = SpaceFacts {
-                            id: SpaceId([1; 32]),
-                            kind,
-                            counterpart,
+                for bits in 0..16_u8 {
+                    let [ready, excluded, inside, member] = [1, 2, 4, 8].map(|bit| bits & bit > 0);
+                    let space = SpaceFacts {
+                        id: SpaceId([1; 32]),
+                        kind,
+                        counterpart,
+                        member: inside,
+                    };
+                    let contact = ContactFacts {
+                        identity: ben,
+                        ready,
+                        excluded,
+                        member,
+                    };
+                    let expected = ready
+                        && match kind {
+                            SpaceKind::Forum | SpaceKind::Blog => !excluded,
+                            SpaceKind::Circle => inside && member && !excluded,
+                            SpaceKind::Conversation | SpaceKind::Own => counterpart == ben,
                         };
-                        let contact = ContactFacts {
-                            identity: ben,
-                            ready,
-                            excluded,
-                        };
-                        let expected = ready
-                            && match kind {
-                                SpaceKind::Forum | SpaceKind::Blog => !excluded,
-                                SpaceKind::Circle => false,
-                                SpaceKind::Conversation | SpaceKind::Own => counterpart == ben,
-                            };
-                        assert_eq!(
-                            clear(&space, &contact).is_some(),
-                            expected,
-                            "{space:?} {contact:?}"
-                        );
-                    }
+                    assert_eq!(
+                        clear(&space, &contact).is_some(),
+                        expected,
+                        "{space:?} {contact:?}"
+                    );
                 }
             }
         }

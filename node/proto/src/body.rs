@@ -4,11 +4,13 @@
 //! its bounds. `docs/PROTOCOL.md` has the table of kinds and keys.
 
 mod fields;
+pub mod rule;
 mod setting;
 #[cfg(test)]
 mod tests;
 
 use fields::Fields;
+pub use rule::Rule;
 pub use setting::{InForce, Lifetime, Placed, Setting, in_force};
 
 use crate::{
@@ -266,6 +268,8 @@ pub enum Body<'a> {
     },
     /// How a conversation is kept from here on.
     Setting(Setting),
+    /// A rule of a circle.
+    Rule(Box<Rule>),
     /// A kind that this program doesn't know; kept and passed on.
     Unknown(u64),
 }
@@ -353,6 +357,8 @@ pub mod kind {
     pub const INTRODUCED: u64 = 22;
     /// How a conversation is kept.
     pub const SETTING: u64 = 23;
+    /// A rule of a circle.
+    pub const RULE: u64 = 24;
 }
 
 impl<'a> Body<'a> {
@@ -380,6 +386,7 @@ impl<'a> Body<'a> {
                 | Self::Retract { .. }
                 | Self::Receipt { .. }
                 | Self::Setting(_)
+                | Self::Rule(_)
         )
     }
 
@@ -498,6 +505,7 @@ impl<'a> Body<'a> {
                 map.bytes(1, &device.0).uint(2, *seq);
             }
             Self::Setting(setting) => setting.encode(&mut map),
+            Self::Rule(rule) => rule.encode(&mut map),
             Self::Unknown(_) => {}
         }
         map.finish()
@@ -523,6 +531,7 @@ impl<'a> Body<'a> {
             Self::Introduced { .. } => kind::INTRODUCED,
             Self::Receipt { .. } => kind::RECEIPT,
             Self::Setting(_) => kind::SETTING,
+            Self::Rule(_) => kind::RULE,
             Self::Unknown(kind) => *kind,
         }
     }

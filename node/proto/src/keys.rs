@@ -31,6 +31,8 @@ pub enum Domain {
     Quote,
     /// That an endpoint belongs to a device, by the endpoint, on one connection.
     Endpoint,
+    /// The end of a person's feeds in a circle, by a device of its owner.
+    Removal,
     /// A key for letters that may be used more than once, by the receiving device.
     Prekey,
 }
@@ -46,6 +48,7 @@ impl Domain {
             Self::Revocation => b"waymeet/revocation/1\0",
             Self::Quote => b"waymeet/quote/1\0",
             Self::Endpoint => b"waymeet/endpoint/1\0",
+            Self::Removal => b"waymeet/removal/1\0",
             Self::Prekey => b"waymeet/prekey/1\0",
         }
     }
@@ -121,7 +124,7 @@ key! {
     IdentityKey, IdentityId
 }
 key! {
-    /// A device's secret. It signs entries, admissions and the device's part of a contact card.
+    /// A device's secret. It signs entries, admissions, removals from circles and the device's part of a contact card.
     DeviceKey, DeviceId
 }
 key! {

@@ -23,6 +23,7 @@ pub mod bluetooth;
 pub mod body;
 pub mod card;
 pub mod cbor;
+pub mod circle;
 pub mod courier;
 pub mod entry;
 pub mod fork;

@@ -80,3 +80,11 @@ pub const LIFETIME_S: std::ops::RangeInclusive<u32> = 60..=365 * 24 * 3_600;
 /// How long a carrier keeps a letter by its own clock, in days: it bounds letters whose sender or carrier
 /// doesn't know the date.
 pub const CARRIED_DAYS_MAX: u64 = 2 * LETTER_DAYS as u64;
+/// People in a circle, with those who haven't answered: a page of names that an owner can look over.
+pub const MEMBERS_MAX: usize = 1_000;
+/// People whom a hand-over names: those who left may be among them.
+pub const NAMED_MAX: usize = 2 * MEMBERS_MAX;
+/// Rules of one device that count in a circle: its first ones. All are looked at to know who owns it.
+pub const RULES_MAX: usize = 4_096;
+/// Owners that a circle has one after the other.
+pub const TERMS_MAX: usize = 64;

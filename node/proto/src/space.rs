@@ -14,7 +14,7 @@ pub enum SpaceKind {
     Forum,
     /// One person's articles, readers' comments.
     Blog,
-    /// A private group, by its creator's invitation.
+    /// A private group, by its owner's invitation.
     Circle,
     /// Private messages of two people.
     Conversation,
@@ -137,7 +137,10 @@ impl Descriptor {
             })
         })()
         .ok_or(DescriptorError::Fields)?;
-        if descriptor.encode() != bytes {
+        // A circle is by its owner's invitation only.
+        if descriptor.encode() != bytes
+            || (descriptor.kind == SpaceKind::Circle && descriptor.onward)
+        {
             return Err(DescriptorError::Fields);
         }
         if !text::is_line(&descriptor.name, NAME_CHARS_MAX)

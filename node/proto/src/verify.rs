@@ -23,7 +23,10 @@ pub use self::{
     verified::{VerifiedItem, VerifiedRun},
 };
 use crate::{
-    body::{Body, Quotable},
+    body::{
+        Body, Quotable,
+        rule::{Action, Removal},
+    },
     entry::{Head, Header, NO_BACKLINK, is_checkpoint},
     fork::ForkProof,
     ids::{DeviceId, EntryId, IdentityId, SpaceId},
@@ -298,6 +301,14 @@ fn check_body(
             }
         }
         Body::Revocation(revocation) if !revocation.holds(space) => Err(Reject::Revocation { seq }),
+        Body::Rule(rule) => match &rule.action {
+            Action::Remove(removal)
+                if removal.by.device != device || removal.place != seq || !removal.holds(space) =>
+            {
+                Err(Reject::Removal { seq })
+            }
+            _ => Ok(()),
+        },
         _ => Ok(()),
     }
 }
@@ -402,6 +413,37 @@ pub fn verify_revocation(
         seq: revocation.seq,
         id: revocation.id,
     })
+}
+
+/// Checks a removal that came without the entry that carries it, for a feed of the person whom it
+/// names. Whether its author owns the circle is for [`crate::circle`] to say.
+///
+/// # Errors
+/// [`Reject::RevocationProof`], [`Reject::EndOfUnknownFeed`] for a feed that it doesn't name too.
+pub fn verify_removal(
+    space: SpaceId,
+    facts: &FeedFacts,
+    removal: &Removal,
+) -> Result<LastGood, Reject> {
+    if !removal.holds(space) {
+        return Err(Reject::RevocationProof);
+    }
+    removal
+        .last_good(facts.device)
+        .filter(|_| facts.author == Some(removal.identity))
+        .ok_or(Reject::EndOfUnknownFeed)
+}
+
+/// The removal that an encoded body is.
+#[must_use]
+pub fn removal_of(body: &[u8]) -> Option<Removal> {
+    match Body::decode(body) {
+        Ok(Body::Rule(rule)) => match rule.action {
+            Action::Remove(removal) => Some(*removal),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Where to begin asking again when two chains differ below `start`: just behind the checkpoint before it.

@@ -8,7 +8,10 @@ use proto::{
     DeviceId, EntryId, SpaceId,
     body::{Body, Revocation},
     fork::{Branch, ForkProof},
-    verify::{Comparison, ForkPoint, LastGood, Overlap, Reject, verify_fork, verify_revocation},
+    verify::{
+        Comparison, ForkPoint, LastGood, Overlap, Reject, removal_of, verify_fork,
+        verify_revocation,
+    },
 };
 
 use crate::{
@@ -56,6 +59,7 @@ impl Txn<'_> {
         let changed = self.keep_fork(&mut work, feed, &checked)?;
         if changed {
             self.apply_ends(&mut work, feed, Doubt::Cut)?;
+            self.govern(&mut work)?;
             work.finish(self)?;
         }
         Ok(changed)
@@ -115,6 +119,7 @@ impl Txn<'_> {
         // one as long as it doesn't reach the last good entry.
         self.keep_fork(&mut work, feed, &proof)?;
         self.apply_ends(&mut work, feed, Doubt::Cut)?;
+        self.govern(&mut work)?;
         work.finish(self)?;
         Ok(comparison)
     }
@@ -137,8 +142,8 @@ impl Txn<'_> {
         Ok(signed.map(|signature| Branch::new(headers.iter(), signature)))
     }
 
-    /// Keeps a revocation of a known feed's device that came without the entry that carries it,
-    /// and cuts the feed. True where that changed anything.
+    /// Keeps a revocation of a known feed's device, or a removal of its author from a circle, that
+    /// came without the entry that carries it, and cuts the feed. True where that changed anything.
     ///
     /// # Errors
     /// [`ImportError::Reject`] where the feed's author didn't sign it for this space.
@@ -148,6 +153,9 @@ impl Txn<'_> {
         device: DeviceId,
         body: &[u8],
     ) -> Result<bool, ImportError> {
+        if removal_of(body).is_some() {
+            return self.import_removal(space, body);
+        }
         let mut work = Work::begin(self, space, 0)?;
         let Some(feed) = self.feed_number(work.space, device)? else {
             return Err(Reject::EndOfUnknownFeed.into());
@@ -156,6 +164,7 @@ impl Txn<'_> {
         verify_revocation(space, &facts_of(work.feed(self, feed)?), body)?;
         self.note_revocation(&mut work, body)?;
         let changed = work.feed(self, feed)?.revoked != before;
+        self.govern(&mut work)?;
         work.finish(self)?;
         Ok(changed)
     }
@@ -188,19 +197,25 @@ impl Txn<'_> {
         self.apply_ends(work, feed, Doubt::Cut)
     }
 
-    /// Puts the revocation in force that the feed's author signed, if any: whether there is one.
+    /// Puts the revocation in force that the feed's author signed, or a removal from a circle, if any:
+    /// whether there is one.
     pub(crate) fn find_revocation(&mut self, work: &mut Work, feed: u32) -> Result<bool> {
         let row = work.feed(self, feed)?.clone();
         let Some(author) = row.owner else {
             return Ok(false);
         };
         let key = revocation_key(work.space, row.device, author);
-        let found = self
+        let revoked = self
             .0
             .with(Table::Revocations, key.as_slice(), last_good)?
-            .flatten();
-        let row = work.feed_mut(self, feed)?;
-        row.revoked = found.map(|last| (author, last));
+            .flatten()
+            .map(|last| (author, last));
+        let removed = self.removal_of_feed(work, author, row.device)?;
+        let found = [revoked, removed].into_iter().flatten();
+        let found = found.min_by_key(|(_, last)| (last.seq, last.id));
+        if row.revoked != found {
+            work.feed_mut(self, feed)?.revoked = found;
+        }
         Ok(found.is_some())
     }
 
@@ -260,7 +275,7 @@ impl Txn<'_> {
     }
 
     /// Takes all entries from `keep` on out of a feed, newest first.
-    fn truncate(&mut self, work: &mut Work, feed: u32, keep: u64) -> Result<()> {
+    pub(crate) fn truncate(&mut self, work: &mut Work, feed: u32, keep: u64) -> Result<()> {
         let before = work.feed(self, feed)?.clone();
         let mut next = before.head.next;
         while next > keep {

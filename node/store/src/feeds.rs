@@ -119,7 +119,7 @@ impl Txn<'_> {
         };
         check_ends(&facts, &run)?;
         if run.start() == 0 {
-            self.check_room(&work, &run)?;
+            self.check_room(&mut work, &run)?;
         }
         if let (Some(feed), Some(tail)) = (feed, facts.tail.filter(|t| run.head().next >= t.start))
         {
@@ -199,11 +199,12 @@ impl Txn<'_> {
     }
 
     /// Checks the bounds that a new feed has to keep.
-    fn check_room(&self, work: &Work, run: &VerifiedRun) -> Result<(), ImportError> {
+    fn check_room(&self, work: &mut Work, run: &VerifiedRun) -> Result<(), ImportError> {
         let first = run.items().first().and_then(|item| run.body(item));
         let (Some(Body::Genesis(genesis)), Some(author)) = (first, run.author()) else {
             return Err(Reject::NoGenesis.into());
         };
+        self.check_member(work, &genesis.chain, (author, run.device()))?;
         let devices = self
             .collect(Table::Authors, Key::new().u32(work.space).bytes(&author.0))?
             .len();
@@ -295,6 +296,7 @@ impl Txn<'_> {
         if tail.is_some() {
             self.put_gap(&mut work, feed)?;
         }
+        self.drop_contradicted(&mut work, feed, (run.start(), run.head().next))?;
         work.flush(self)?;
         let ended = self.run_after(&mut work, after, &mut entries)?;
         if tail.is_some() && ended.is_empty() {
@@ -470,6 +472,7 @@ impl Txn<'_> {
                 After::Ends(feed) => ended.extend(self.apply_ends(work, feed, Doubt::Keep)?),
             }
         }
+        ended.extend(self.govern(work)?);
         Ok(ended)
     }
 
@@ -540,6 +543,25 @@ impl Txn<'_> {
             Err(ImportError::Store(error)) => Err(error),
             Err(ImportError::Reject(reject)) => Err(Error::OwnEntry(reject)),
         }
+    }
+
+    /// Begins the device's own feed, where nothing of it is held.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn begin_feed(
+        &mut self,
+        space: SpaceId,
+        key: &DeviceKey,
+        now: Millis,
+        genesis: &[u8],
+    ) -> Result<Vec<NewEntry>> {
+        let facts = self.facts(space, key.id())?;
+        check_own(&facts)?;
+        if facts.head.next > 0 {
+            return Ok(Vec::new());
+        }
+        self.append_one(space, key, now, &Body::decode(genesis)?)
     }
 
     /// Keeps a body that was missing.

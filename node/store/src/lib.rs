@@ -24,6 +24,7 @@
 )]
 
 mod base;
+mod circles;
 mod covers;
 mod doctor;
 mod ends;
@@ -64,6 +65,7 @@ mod work;
 mod writer;
 
 pub use base::Condition;
+pub use circles::Standing;
 pub use covers::Agreement;
 pub use doctor::{CheckUp, FINDINGS_MAX, Finding, Part};
 pub use error::{Error, ImportError, OpenError, Result};

@@ -184,6 +184,10 @@ impl Work {
                 self.topic_mut(txn, topic)?.row.read.insert(index);
                 txn.put_setting_at(place, setting, id, created)?;
             }
+            Role::Rule(rule) => {
+                let body = entering.body.unwrap_or_default();
+                self.enter_rule(txn, place, id, rule, body)?;
+            }
             Role::Revocation | Role::None => {}
         }
         if self.kind == SpaceKind::Conversation && body.as_ref().is_some_and(Body::can_vanish) {

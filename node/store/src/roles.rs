@@ -2,7 +2,7 @@
 
 use proto::{
     EntryId, IdentityId,
-    body::{Body, Genesis, Setting},
+    body::{Body, Genesis, Rule, Setting},
     space::SpaceKind,
 };
 
@@ -28,6 +28,7 @@ pub(crate) enum Role<'b> {
     Revocation,
     /// A line in a conversation that says how it is kept.
     Setting(&'b Setting),
+    Rule(&'b Rule),
     /// Held and passed on, not shown.
     None,
 }
@@ -104,6 +105,7 @@ pub(crate) fn role_in<'b>(
         (Body::Genesis(genesis), _) => Role::Genesis(genesis),
         (Body::Profile { name }, _) => Role::Name(name),
         (Body::Revocation(_), _) => Role::Revocation,
+        (Body::Rule(rule), SpaceKind::Circle) => Role::Rule(rule),
         (Body::Edit { target, .. }, _) => Role::Relation(Relation::Edit { target: *target }),
         (Body::Retract { target }, _) => Role::Relation(Relation::Retract { target: *target }),
         (

@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use proto::{
     DeviceId, IdentityId, SpaceId,
+    body::rule::Removal,
     frontier::{Frontier, Holes, Tail},
     merkle::{BUCKET_FEEDS_MAX, Hash, Node, Prefix},
     run::{BodyPart, Item, Run},
@@ -355,7 +356,8 @@ impl<S: Source> View<S> {
         }
     }
 
-    /// The body of the revocation that is in force for a device: a statement that anybody can
+    /// The body of the revocation, or of the removal from a circle, that is in force for a device: a
+    /// statement that anybody can
     /// check without the entry that brought it.
     ///
     /// # Errors
@@ -364,9 +366,12 @@ impl<S: Source> View<S> {
         let Some((_, row)) = self.find_feed(space, device)? else {
             return Ok(None);
         };
-        let Some((identity, _)) = row.revoked else {
+        let Some((identity, last)) = row.revoked else {
             return Ok(None);
         };
+        if row.owner != Some(identity) {
+            return self.removal_body(&row, identity, last);
+        }
         let key = revocation_key(row.space, device, identity);
         self.0
             .with(Table::Revocations, key.as_slice(), |body| body.to_vec())
@@ -506,6 +511,10 @@ impl<S: Source> SpaceStore for View<S> {
 
     fn end_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<EndProof>> {
         Self::end_proof(self, space, device)
+    }
+
+    fn counts(&self, space: SpaceId, removal: &Removal) -> Result<bool> {
+        self.removal_counts(space, removal)
     }
 
     fn body(&self, space: SpaceId, device: DeviceId, seq: u64) -> Result<Option<Vec<u8>>> {

@@ -61,12 +61,11 @@ pub struct Space {
 }
 
 impl Space {
-    /// What the audience rule needs: the counterpart is the other person of a conversation, the
-    /// owner of an own space, else the creator.
+    /// The other person of a conversation, the owner of an own space, else the creator.
     #[must_use]
-    pub fn facts(&self, own: IdentityId) -> SpaceFacts {
+    pub fn counterpart(&self, own: IdentityId) -> IdentityId {
         let creator = self.descriptor.as_ref().map(|known| known.creator);
-        facts_of_space((self.id, self.kind), creator, self.pair, own)
+        facts_of_space((self.id, self.kind), creator, self.pair, own).counterpart
     }
 }
 
@@ -86,6 +85,7 @@ fn facts_of_space(
         id,
         kind,
         counterpart,
+        member: false,
     }
 }
 
@@ -167,10 +167,14 @@ impl<S: Source> View<S> {
     /// The database's.
     pub fn space_facts(&self, own: IdentityId) -> Result<Vec<SpaceFacts>> {
         let held = self.held_spaces()?.into_iter();
-        held.map(|(_, row)| {
+        held.map(|(number, row)| {
             let creator = descriptor_of(&row)?.map(|known| known.creator);
             let space = (row.id, row.kind);
-            Ok(facts_of_space(space, creator, row.pair, own))
+            let government = self.government_in(number, &row)?;
+            Ok(SpaceFacts {
+                member: government.is_some_and(|government| !government.is_removed(own)),
+                ..facts_of_space(space, creator, row.pair, own)
+            })
         })
         .collect()
     }
@@ -643,6 +647,7 @@ const LEAVE_ROWS_AT_ONCE: usize = 10_000;
 /// Tables whose keys begin with the space's number, beside those of feeds and topics.
 const BY_SPACE: &[Table] = &[
     Table::Revocations,
+    Table::Rules,
     Table::Tree,
     Table::Relations,
     Table::Orphans,

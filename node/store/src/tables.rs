@@ -66,6 +66,8 @@ tables! {
     Forks = "forks-1",
     /// Space u32, device 32, identity 32 -> the lowest revocation's body.
     Revocations = "revocations-1",
+    /// Space u32, class u8, identity 32, device 32, seq u64 -> a rule of a circle.
+    Rules = "rules-1",
     /// Space u32, digits -> children's hashes and counts of a branch.
     Tree = "tree-1",
     /// Topic number u32 -> a topic.

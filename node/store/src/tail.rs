@@ -195,6 +195,7 @@ impl Txn<'_> {
                 tail.last_order = reached;
             }
         }
+        self.drop_contradicted(work, feed, (tail.start(), tail.end()))?;
         work.flush(self)?;
         let ended = self.run_after(work, after, &mut entries)?;
         Ok((entries, ended))

@@ -65,6 +65,7 @@ impl Work {
                 }
                 txn.remove_setting_at(place)?;
             }
+            Role::Rule(rule) => self.leave_rule(txn, place, rule)?,
             Role::Revocation | Role::None => {}
         }
         if self.kind == SpaceKind::Conversation {
@@ -202,7 +203,8 @@ impl Work {
                 txn.remove(Table::Relations, key.as_slice())?;
             }
             Role::Name(_) => self.remove_name(txn, author, place)?,
-            Role::Genesis(_) | Role::Setting(_) | Role::Revocation | Role::None => {}
+            Role::Genesis(_) | Role::Setting(_) | Role::Revocation | Role::Rule(_) | Role::None => {
+            }
         }
         let value = Key::new()
             .u8(1)

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proto::{
     EntryId, IdentityId, SpaceId,
+    circle::Government,
     space::{Membership, SpaceContext, SpaceKind},
 };
 
@@ -73,6 +74,10 @@ pub(crate) struct Work {
     /// Answers wait for a parent, or retracts for a target, somewhere in this space.
     pub(crate) has_waiting: bool,
     pub(crate) has_orphans: bool,
+    /// Of a circle, once it was asked for.
+    pub(crate) government: Option<Government>,
+    /// Rules came or went, and what follows from them isn't in force yet.
+    pub(crate) rules_changed: bool,
     ids: Vec<(EntryId, Indexed)>,
     id_orders: HashMap<[u8; ID_KEY], u64>,
     items: Vec<(ItemKey, ItemValue)>,
@@ -99,6 +104,8 @@ impl Work {
             now,
             has_waiting: txn.has_any(Table::Waiting, Key::new().u32(number))?,
             has_orphans: txn.has_any(Table::Orphans, Key::new().u32(number))?,
+            government: None,
+            rules_changed: false,
             ids: Vec::new(),
             id_orders: HashMap::new(),
             items: Vec::new(),

@@ -247,6 +247,7 @@ impl From<&SpaceUsage> for UsageView {
         let id = usage.space;
         let (href, kind) = match usage.kind {
             SpaceKind::Forum => (format!("/forums/{id}"), "forum"),
+            SpaceKind::Circle => (format!("/circles/{id}"), "circle"),
             SpaceKind::Blog => (format!("/blogs/{id}"), "blog"),
             SpaceKind::Conversation => (String::new(), "private messages"),
         };

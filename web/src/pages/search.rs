@@ -71,7 +71,7 @@ async fn show(ctx: Ctx, query: Query) -> Outcome<Response> {
 fn hit_view(ctx: &Ctx, hit: &Hit) -> HitView {
     let title = match hit.kind {
         SpaceKind::Conversation => format!("Message with {}", words::name(&hit.space_name)),
-        SpaceKind::Forum | SpaceKind::Blog => words::title(&hit.title),
+        SpaceKind::Forum | SpaceKind::Blog | SpaceKind::Circle => words::title(&hit.title),
     };
     HitView {
         href: format!("/entries/{}", hit.post.id),

@@ -86,6 +86,7 @@ impl OfferView {
                 SpaceKind::Forum => "forum",
                 SpaceKind::Blog => "blog",
                 SpaceKind::Conversation => "conversation",
+                SpaceKind::Circle => "circle",
             },
             name: words::name(&offer.name),
             description: offer.description.clone(),

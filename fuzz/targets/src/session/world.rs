@@ -207,11 +207,13 @@ pub(super) fn clearances(
                 }
                 _ => to.identity.id(),
             },
+            member: false,
         };
         let contact = ContactFacts {
             identity: to.identity.id(),
             ready: true,
             excluded: excluded.contains(&id),
+            member: false,
         };
         clear(&facts, &contact).map(|clearance| (clearance, kind))
     };

@@ -244,6 +244,7 @@ impl Node {
                     SpaceKind::Blog,
                     self.person(&snapshot, descriptor.creator)?.name,
                 ),
+                (Kind::Circle, Some(descriptor)) => (SpaceKind::Circle, descriptor.name),
                 (_, Some(descriptor)) => (SpaceKind::Forum, descriptor.name),
                 (_, None) => (SpaceKind::Conversation, self.person(&snapshot, id)?.name),
             };
@@ -483,7 +484,7 @@ pub(crate) fn forget(
         .into_iter()
         .filter(|space| match &space.descriptor {
             Some(descriptor) => space.kind == Kind::Blog && descriptor.creator == id,
-            None => space.facts(own).counterpart == id,
+            None => space.counterpart(own) == id,
         });
     for space in spaces.map(|space| space.id).collect::<Vec<_>>() {
         if txn

@@ -2,6 +2,7 @@
 //! durable. Reading calls are quick (they read what the page shows) and may be made from async code.
 
 mod bluetooth;
+mod circles;
 pub(crate) mod contacts;
 mod introductions;
 mod keeping;

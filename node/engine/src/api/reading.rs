@@ -59,6 +59,15 @@ impl Node {
             .topics(forum, Kind::Forum, "the forum", query)
     }
 
+    /// A circle's threads, newest activity first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Invalid`] for a bad cursor.
+    pub fn circle_threads(&self, circle: SpaceId, query: &PageQuery) -> Result<Page<Topic>> {
+        self.reader()?
+            .topics(circle, Kind::Circle, "the circle", query)
+    }
+
     /// A blog's articles, newest activity first.
     ///
     /// # Errors
@@ -306,7 +315,14 @@ impl Reader<'_> {
     }
 
     fn topic(&mut self, row: store::Topic) -> Result<Topic> {
-        let (_, _, space_name) = self.place(row.space)?;
+        let (space_kind, _, space_name) = self.place(row.space)?;
+        let government = match space_kind {
+            SpaceKind::Circle => self.snapshot.government(row.space)?,
+            _ => None,
+        };
+        let closed = government.is_some_and(|government| {
+            government.closed || government.closed_threads.contains(&row.root)
+        });
         let kind = if row.kind == store::TopicKind::Article {
             TopicKind::Article
         } else {
@@ -318,6 +334,8 @@ impl Reader<'_> {
             id: row.root,
             space: row.space,
             space_name,
+            space_kind,
+            closed,
             kind,
             title: first
                 .as_ref()
@@ -421,7 +439,7 @@ impl Reader<'_> {
             .snapshot
             .space(space)?
             .filter(|space| space.kind == Kind::Conversation);
-        Ok(space.map(|space| space.facts(self.own).counterpart))
+        Ok(space.map(|space| space.counterpart(self.own)))
     }
 
     /// What a space is, with whom where it is a conversation, and how it is called.
@@ -434,9 +452,12 @@ impl Reader<'_> {
             Some(descriptor) if space.kind == Kind::Blog => {
                 (SpaceKind::Blog, None, self.person(descriptor.creator)?.name)
             }
+            Some(descriptor) if space.kind == Kind::Circle => {
+                (SpaceKind::Circle, None, descriptor.name.clone())
+            }
             Some(descriptor) => (SpaceKind::Forum, None, descriptor.name.clone()),
             None => {
-                let contact = space.facts(self.own).counterpart;
+                let contact = space.counterpart(self.own);
                 (
                     SpaceKind::Conversation,
                     Some(contact),

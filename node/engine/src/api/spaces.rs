@@ -1,4 +1,4 @@
-//! Forums, blogs and conversations as wholes: making, offering, accepting, leaving, listing.
+//! Forums, blogs and offers as wholes: making, offering, accepting, leaving, listing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,9 +13,9 @@ use proto::{
     text,
 };
 
-use super::{Node, page_of, start::checked_name};
+use super::{Node, circles::not_allowed, page_of, start::checked_name};
 use crate::{
-    Error, Result, clock,
+    Error, Result, circles, clock,
     error::invalid,
     event::EventKind,
     events::About,
@@ -81,16 +81,7 @@ impl Node {
             .descriptor
             .as_ref()
             .ok_or(Error::NotFound { what: "the forum" })?;
-        let mut forks = Vec::new();
-        for fork in snapshot.forks(space.id)? {
-            if let Some(author) = fork.author {
-                forks.push(Fork {
-                    author: self.person(snapshot, author)?,
-                    device: fork.device,
-                    seq: fork.seq,
-                });
-            }
-        }
+        let forks = self.forks_of(snapshot, space.id)?;
         Ok(Forum {
             id: space.id,
             name: descriptor.name.clone(),
@@ -103,6 +94,21 @@ impl Node {
             last_activity_ms: space.last_activity,
             forks,
         })
+    }
+
+    /// Feeds of a space whose authors contradicted themselves.
+    pub(super) fn forks_of(&self, snapshot: &store::Snapshot, space: SpaceId) -> Result<Vec<Fork>> {
+        let mut forks = Vec::new();
+        for fork in snapshot.forks(space)? {
+            if let Some(author) = fork.author {
+                forks.push(Fork {
+                    author: self.person(snapshot, author)?,
+                    device: fork.device,
+                    seq: fork.seq,
+                });
+            }
+        }
+        Ok(forks)
     }
 
     /// Makes a forum that nobody else knows of.
@@ -205,7 +211,8 @@ impl Node {
         })
     }
 
-    /// Offers a forum or a blog to a contact. Offering again does no harm.
+    /// Offers a forum or a blog to a contact, or invites them into an own circle. Offering again does no
+    /// harm.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotAllowed`] where its owner forbids it.
@@ -219,7 +226,9 @@ impl Node {
             let descriptor = space.descriptor.as_ref().ok_or_else(|| Error::NotAllowed {
                 detail: "a conversation can't be offered".into(),
             })?;
-            if !descriptor.onward && descriptor.creator != keys.identity.id() {
+            if descriptor.kind == Kind::Circle {
+                circles::check_invitation(&snapshot, &keys, id, contact).map_err(not_allowed)?;
+            } else if !descriptor.onward && descriptor.creator != keys.identity.id() {
                 return Err(Error::NotAllowed {
                     detail: "its owner doesn't want it to be offered on".into(),
                 });
@@ -266,10 +275,10 @@ impl Node {
             offers.push(Offer {
                 id,
                 space: descriptor.id(),
-                kind: if descriptor.kind == Kind::Blog {
-                    SpaceKind::Blog
-                } else {
-                    SpaceKind::Forum
+                kind: match descriptor.kind {
+                    Kind::Blog => SpaceKind::Blog,
+                    Kind::Circle => SpaceKind::Circle,
+                    _ => SpaceKind::Forum,
                 },
                 name: descriptor.name,
                 description: descriptor.description,
@@ -292,7 +301,7 @@ impl Node {
         let accepted = self
             .0
             .store
-            .write(move |txn| spaces::accept(txn, keys.device.id(), &id, now))
+            .write(move |txn| spaces::accept(txn, &keys, &id, now))
             .await?;
         let (space, from) = accepted.ok_or(Error::NotFound { what: "the offer" })?;
         self.0.tell_audience();
@@ -342,12 +351,14 @@ impl Node {
         Ok(())
     }
 
-    /// Leaves a forum or somebody's blog: its content is deleted here.
+    /// Leaves a forum, a circle or somebody's blog: its content is deleted here. A circle's members
+    /// are told, as far as one of them is connected.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotAllowed`] for the own blog and for conversations.
     pub async fn leave(&self, id: SpaceId) -> Result<()> {
         let keys = self.0.ready()?;
+        let mut circle = false;
         {
             let snapshot = self.0.store.read()?;
             let space = snapshot
@@ -356,6 +367,7 @@ impl Node {
             let own_blog =
                 spaces::own_blog(&snapshot, keys.identity.id())?.is_some_and(|blog| blog.id == id);
             match space.kind {
+                Kind::Circle => circle = true,
                 Kind::Blog if own_blog => {
                     return Err(Error::NotAllowed {
                         detail: "your own blog can't be left".into(),
@@ -368,6 +380,9 @@ impl Node {
                 }
                 _ => {}
             }
+        }
+        if circle {
+            self.say_goodbye(id).await?;
         }
         let now = clock::now();
         self.0

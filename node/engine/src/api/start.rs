@@ -178,10 +178,10 @@ impl Node {
                 for space in txn.spaces()? {
                     // The own blog tells every contact, also those with nothing else in common.
                     let own_blog = space.kind == SpaceKind::Blog
-                        && space.facts(own.certificate.identity).counterpart
-                            == own.certificate.identity;
+                        && space.counterpart(own.certificate.identity) == own.certificate.identity;
                     let feed = txn.frontier(space.id, keys.device.id())?;
-                    if own_blog || feed.is_some_and(|feed| feed.base > 0) {
+                    let ended = txn.facts(space.id, keys.device.id())?.end().is_some();
+                    if own_blog || (!ended && feed.is_some_and(|feed| feed.base > 0)) {
                         written.push(spaces::append(
                             txn,
                             &keys,

@@ -11,7 +11,9 @@ use proto::{
 
 use super::Node;
 use crate::{
-    Error, Result, clock,
+    Error, Result,
+    circles::{self, Writes},
+    clock,
     error::invalid,
     event::EventKind,
     events::About,
@@ -41,6 +43,25 @@ impl Node {
         self.space_of_kind(forum, SpaceKind::Forum, "the forum")?;
         let written = self
             .write(forum, move |_| Ok(Owned::Thread { title, text: body }))
+            .await?;
+        self.topic(written.id, &PageQuery::default())
+    }
+
+    /// Begins a thread in a circle.
+    ///
+    /// # Errors
+    /// As [`Self::create_thread`]; [`Error::Conflict`] where it is closed, or we were removed.
+    pub async fn create_circle_thread(
+        &self,
+        circle: SpaceId,
+        title: &str,
+        body: &str,
+    ) -> Result<TopicPage> {
+        self.0.ready()?;
+        let (title, body) = (checked_title(title)?, checked_text(body)?);
+        self.space_of_kind(circle, SpaceKind::Circle, "the circle")?;
+        let written = self
+            .write(circle, move |_| Ok(Owned::Thread { title, text: body }))
             .await?;
         self.topic(written.id, &PageQuery::default())
     }
@@ -373,6 +394,7 @@ impl Node {
             .store
             .write(move |txn| {
                 let owned = body(txn)?;
+                circles::check_open(txn, &keys, space, owned.writes())?;
                 let before = if owned.can_vanish() {
                     vanish::take_over_setting(txn, &keys, space, now)?
                 } else {
@@ -497,6 +519,14 @@ pub(super) enum Owned {
 }
 
 impl Owned {
+    const fn writes(&self) -> Writes {
+        match self {
+            Self::Answer { root, .. } => Writes::In(*root),
+            Self::Retract { .. } => Writes::Retract,
+            _ => Writes::Any,
+        }
+    }
+
     fn with<R>(&self, key: &DeviceKey, now: Millis, write: impl FnOnce(&Body<'_>) -> R) -> R {
         match self {
             Self::Thread { title, text } => write(&Body::Thread { title, text }),

@@ -1,7 +1,6 @@
 //! Nodes on loopback, where nobody is announced: who is seen is told by hand.
 
 use tempfile::TempDir;
-use tokio::time::timeout;
 
 use super::*;
 use crate::{
@@ -54,7 +53,7 @@ fn seen(node: &Node) -> Seen {
 }
 
 /// Each sees the other, as by an announcement.
-pub(crate) fn see(one: &Node, other: &Node) {
+fn see(one: &Node, other: &Node) {
     for (from, to) in [(one, other), (other, one)] {
         let seen = seen(to);
         saw(&from.0, &from.0.nearby.opening().unwrap(), seen);

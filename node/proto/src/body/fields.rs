@@ -5,6 +5,7 @@ use minicbor::{Decoder, decode::Error as DecodeError};
 use super::{
     Answer, Body, BodyError, Genesis, Introduced, Lifetime, Quotable, Reblog, Revocation, Setting,
     kind,
+    rule::{Action, RemovalParts, Rule, read_hand_over},
 };
 use crate::{
     admission::{Certificate, Chain},
@@ -261,8 +262,42 @@ impl<'a> Fields<'a> {
                 seq: self.get(2, |d| d.u64())?,
             },
             kind::SETTING => Body::Setting(self.setting()?),
+            kind::RULE => Body::Rule(Box::new(self.rule()?)),
             other => Body::Unknown(other),
         })
+    }
+
+    fn rule(&self) -> Result<Rule, BodyError> {
+        let wrong = |key| BodyError::Field {
+            kind: self.kind,
+            key,
+        };
+        let under = self.maybe(1, |f| f.id(1))?;
+        let thread = || self.maybe(3, |f| f.id(3));
+        let action = match self.get(2, |d| d.u64())? {
+            1 => {
+                let parts = RemovalParts {
+                    identity: IdentityId(self.get(3, cbor::id)?),
+                    feeds: self.get(4, |d| d.bytes())?,
+                    by: Certificate::decode(self.get(5, |d| d.bytes())?)?,
+                    place: self.get(6, |d| d.u64())?,
+                    signature: self.signature(7)?,
+                };
+                Action::Remove(Box::new(parts.read(under).map_err(|_| wrong(4))?))
+            }
+            2 => Action::Close(thread()?),
+            3 => Action::Reopen(thread()?),
+            4 => {
+                let to = IdentityId(self.get(3, cbor::id)?);
+                let (named, others) = (self.get(4, |d| d.bytes())?, self.get(5, |d| d.bytes())?);
+                let hand_over = read_hand_over(to, named, others).map_err(|_| wrong(4))?;
+                Action::HandOver(Box::new(hand_over))
+            }
+            5 => Action::Leave,
+            6 => Action::Return,
+            _ => return Err(wrong(2)),
+        };
+        Ok(Rule { under, action })
     }
 
     fn reblog(&self) -> Result<Body<'a>, BodyError> {

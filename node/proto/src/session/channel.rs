@@ -162,6 +162,10 @@ pub(super) struct Channel {
     pub(super) in_flight: BTreeMap<DeviceId, InFlight>,
     /// What ends feeds and is on its way to the disk.
     pub(super) ends: BTreeMap<DeviceId, End>,
+    /// Feeds of a circle that couldn't be judged before more is known of who owned it.
+    pub(super) unknown: BTreeSet<DeviceId>,
+    /// Feeds with rules of a circle that are on their way to the disk.
+    pub(super) ruling: BTreeSet<DeviceId>,
     /// Times in a row that a feed was asked for and brought only what is known.
     pub(super) fruitless: BTreeMap<DeviceId, u32>,
     /// Feeds to ask for again after a moment, because gossip may bring them.
@@ -208,6 +212,8 @@ impl Channel {
             wants: Wants::default(),
             in_flight: BTreeMap::new(),
             ends: BTreeMap::new(),
+            unknown: BTreeSet::new(),
+            ruling: BTreeSet::new(),
             fruitless: BTreeMap::new(),
             deferred: BTreeMap::new(),
             tails: Tails::default(),
@@ -372,6 +378,7 @@ impl Channel {
             + self.serve_from.len()
             + self.bodies.len();
         let named = self.announce.len() + self.ask_bodies.len() + self.serve.len();
+        let named = named + self.unknown.len() + self.ruling.len();
         let trees = self.nodes.len() + self.walked.len() + self.listings.len() + self.listed.len();
         let downwards = size_of::<(DeviceId, Downwards)>() + size_of::<DeviceId>();
         size_of::<Self>()

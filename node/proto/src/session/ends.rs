@@ -10,8 +10,13 @@ use crate::{
     fork::ForkProof,
     frame::Data,
     frontier::Frontier,
-    ids::DeviceId,
-    verify::{End, FeedFacts, ForkPoint, Reject, verify_fork, verify_revocation},
+    ids::{DeviceId, SpaceId},
+    limits::MEMBERS_MAX,
+    space::SpaceKind,
+    verify::{
+        End, FeedFacts, ForkPoint, Reject, removal_of, verify_fork, verify_removal,
+        verify_revocation,
+    },
 };
 
 /// Something that ends a feed, as encoded.
@@ -19,7 +24,7 @@ use crate::{
 pub enum EndProof {
     /// The proof of a fork.
     Fork(Vec<u8>),
-    /// The body of a revocation.
+    /// The body of a revocation, or of a removal from a circle.
     Revocation(Vec<u8>),
 }
 
@@ -40,6 +45,9 @@ impl EndProof {
         .encode()
     }
 }
+
+/// Feeds of a circle that wait for more to be known of it: as many as it has members, and some.
+const UNKNOWN_MAX: usize = 2 * MEMBERS_MAX;
 
 impl Session {
     /// A proof that an author forked. It counts for what comes after it at once.
@@ -93,14 +101,39 @@ impl Session {
         let Some(space) = self.space_of(channel) else {
             return Ok(());
         };
-        let end = match verify_revocation(space, &facts, body) {
+        let verdict = match removal_of(body) {
+            None => verify_revocation(space, &facts, body),
+            Some(removal) => match verify_removal(space, &facts, &removal) {
+                Ok(_) if !store.counts(space, &removal).map_err(Fatal::Store)? => {
+                    Err(Reject::EndOfUnknownFeed)
+                }
+                verdict => verdict,
+            },
+        };
+        let end = match verdict {
             Ok(last) => End::Revoked(last),
-            Err(reject) => return self.reject(reject),
+            Err(reject) => {
+                self.defer_unknown(space, device, &reject);
+                return self.reject(reject);
+            }
         };
         if facts.end().is_none_or(|known| end.beats(&known)) {
             self.take_end(channel, &facts, end, EndProof::Revocation(body.to_vec()));
         }
         Ok(())
+    }
+
+    /// Notes a feed of a circle that can't be judged before more is known of who owned it.
+    pub(super) fn defer_unknown(&mut self, space: SpaceId, device: DeviceId, reject: &Reject) {
+        let unknown = matches!(reject, Reject::EndOfUnknownFeed | Reject::NoMember);
+        let channel = self.by_space.get(&space);
+        if let Some(state) = channel.and_then(|channel| self.channels.get_mut(channel))
+            && unknown
+            && state.kind == SpaceKind::Circle
+            && state.unknown.len() < UNKNOWN_MAX
+        {
+            state.unknown.insert(device);
+        }
     }
 
     fn take_end(&mut self, channel: u32, facts: &FeedFacts, end: End, proof: EndProof) {

@@ -41,6 +41,7 @@ use tail::Pace;
 pub use self::{ends::EndProof, receive::run_bytes};
 use crate::{
     audience::Clearance,
+    body::rule::Removal,
     frame::{Hello, LinkClass, OfferFrame, VERSION, Whereabouts},
     frontier::Frontier,
     ids::{DeviceId, SpaceId},
@@ -74,7 +75,7 @@ pub const GOSSIP_GRACE_MS: u64 = 60;
 const GRACE_ENTRIES_MAX: u64 = 8;
 
 /// What a session reads of the spaces. Reading is quick and consistent enough: a feed only grows,
-/// or shrinks by a fork or a revocation, which the session hears of as a local change.
+/// or shrinks by what ends it, which the session hears of as a local change.
 pub trait SpaceStore {
     /// Why reading failed: ours, not the peer's.
     type Error;
@@ -114,8 +115,10 @@ pub trait SpaceStore {
         range: (u64, Option<u64>),
         bytes_max: usize,
     ) -> Result<Option<ServedTail>, Self::Error>;
-    /// What ended a feed: a revocation where one is in force, else the proof of a known fork.
+    /// What ended a feed: a revocation or a removal where one is in force, else the proof of a known fork.
     fn end_proof(&self, space: SpaceId, device: DeviceId) -> Result<Option<EndProof>, Self::Error>;
+    /// Whether a removal that holds counts in a circle, as far as is known who owned it.
+    fn counts(&self, space: SpaceId, removal: &Removal) -> Result<bool, Self::Error>;
     /// A body that is held.
     fn body(
         &self,

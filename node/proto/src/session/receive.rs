@@ -426,6 +426,9 @@ impl Session {
                 state.in_flight.insert(device, flight);
                 state.wants.advance(device, head.next, now);
                 state.fruitless.remove(&device);
+                if run.has_rules() {
+                    state.ruling.insert(device);
+                }
                 self.pending.import(run_bytes(&run));
                 self.work.push_back(Output::Import { space, run });
                 Ok(())
@@ -453,6 +456,11 @@ impl Session {
                 .map_err(Fatal::Store),
             Err(reject) => {
                 state.unwant(&device);
+                // What ended it was told, and isn't known to count so far.
+                let reject = match reject {
+                    Reject::Unsigned if state.unknown.contains(&device) => Reject::EndOfUnknownFeed,
+                    reject => reject,
+                };
                 self.reject(reject)
             }
         }

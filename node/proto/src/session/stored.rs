@@ -100,6 +100,9 @@ impl Session {
         } else {
             self.pending.end((space, device))
         };
+        if let Some(reject) = &refused {
+            self.defer_unknown(space, device, reject);
+        }
         if let Some(channel) = self.by_space.get(&space).copied()
             && let Some(state) = self.channels.get_mut(&channel)
         {
@@ -107,6 +110,7 @@ impl Session {
             if refused.is_none() {
                 state.announce.insert(device);
             }
+            let unknown = state.take_unknown(device, refused.is_some());
             let tail = kind == Some(Kind::Tail);
             let expected = state.wants.behind(&device) || state.tails.contains(&device);
             let fill = kind == Some(Kind::Fill);
@@ -121,6 +125,9 @@ impl Session {
                         .map_err(Fatal::Store)?;
                 }
             }
+            // Who owns a circle may be known now.
+            self.evaluate(channel, &unknown, now, store, false)
+                .map_err(Fatal::Store)?;
         }
         refused.map_or(Ok(()), |reject| self.reject(reject))
     }
@@ -237,12 +244,6 @@ impl Session {
         }
     }
 
-    /// Whether the peer still hears us is in doubt: says again what says nothing new, for the
-    /// acknowledgement of the transport below.
-    pub fn handle_probe(&mut self) {
-        self.say.seen |= self.theirs.is_some();
-    }
-
     /// Time passed.
     ///
     /// # Errors
@@ -285,6 +286,14 @@ impl Session {
 }
 
 impl Channel {
+    /// Rules of a feed are on the disk, or were refused: what couldn't be judged without them.
+    fn take_unknown(&mut self, device: DeviceId, refused: bool) -> Vec<DeviceId> {
+        if !self.ruling.remove(&device) || refused {
+            return Vec::new();
+        }
+        self.unknown.iter().copied().collect()
+    }
+
     /// Something of a feed came back from the disk: a run where there is no kind. After a
     /// refusal, a fork or a comparison what is under way no longer fits.
     fn settle(&mut self, device: DeviceId, kind: Option<Kind>, refused: bool) {

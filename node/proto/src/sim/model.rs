@@ -190,11 +190,13 @@ impl State {
                 id,
                 kind,
                 counterpart: counterpart.unwrap_or_else(|| self.own()),
+                member: false,
             };
             let contact = ContactFacts {
                 identity: peer.contact,
                 ready: true,
                 excluded: self.excluded.contains(&(id, peer.contact)),
+                member: false,
             };
             clearances.extend(clear(&facts, &contact).map(|clearance| (clearance, kind)));
         }

@@ -6,6 +6,7 @@ use crate::{
     beacon::BeaconKey,
     body::{
         Answer, Body, Genesis, Introduced, Lifetime, Quotable, Reblog, Revocation, Setting, kind,
+        rule::{Action, HandOver, MemberTag, Removal, Rule},
     },
     cbor::MapWriter,
     entry::{Head, Header, NO_BACKLINK},
@@ -18,7 +19,7 @@ use crate::{
     run::{BodyPart, Item, Run},
     space::{Descriptor, Membership, SpaceContext, SpaceKind, conversation_id},
     time::Millis,
-    verify::{FeedFacts, Outcome, verify_fork, verify_run},
+    verify::{FeedFacts, LastGood, Outcome, verify_fork, verify_run},
     wire::Reader,
 };
 
@@ -173,6 +174,15 @@ const fn name_of(body: &Body<'_>) -> &'static str {
         Body::Receipt { .. } => "receipt",
         Body::Setting(Setting { over: None, .. }) => "setting",
         Body::Setting(_) => "setting.over",
+        Body::Rule(rule) => match rule.action {
+            Action::Remove(_) => "rule.remove",
+            Action::Close(None) => "rule.close",
+            Action::Close(Some(_)) => "rule.close.thread",
+            Action::Reopen(_) => "rule.reopen",
+            Action::HandOver(_) => "rule.hand-over",
+            Action::Leave => "rule.leave",
+            Action::Return => "rule.return",
+        },
         Body::Unknown(_) => "unknown-kind",
     }
 }
@@ -297,6 +307,38 @@ fn changes(ana: &Person) -> Vec<Vec<u8>> {
     bodies.iter().map(Body::encode).collect()
 }
 
+/// Ana's rules and a member's, as if the forum were a circle.
+fn rules(ana: &Person) -> Vec<Vec<u8>> {
+    let space = descriptor().id();
+    let (device, ben) = (DeviceId([0x38; 32]), person(3).identity.id());
+    let (seq, id) = (4, EntryId([0x0e; 32]));
+    let by = (&ana.certificate, 5);
+    let feeds = vec![(device, LastGood { seq, id })];
+    let removal = Removal::sign(&ana.device, space, by, Some(TARGET), ben, feeds);
+    assert!(removal.holds(space));
+    let hand_over = HandOver {
+        to: ben,
+        named: vec![MemberTag::of(space, ben)],
+        others: vec![(device, 6)],
+    };
+    let rule = |action| Rule {
+        under: None,
+        action,
+    };
+    let rules = [
+        Rule::removal(removal),
+        rule(Action::Close(None)),
+        rule(Action::Close(Some(TARGET))),
+        rule(Action::Reopen(None)),
+        rule(Action::HandOver(Box::new(hand_over))),
+        rule(Action::Leave),
+        rule(Action::Return),
+    ];
+    rules
+        .map(|rule| Body::Rule(Box::new(rule)).encode())
+        .to_vec()
+}
+
 /// The bodies of Ana's feed: genesis, thread and article.
 fn add_bodies(lines: &mut Lines, ana: &Person) -> [Vec<u8>; 3] {
     lines.remark("");
@@ -305,6 +347,12 @@ fn add_bodies(lines: &mut Lines, ana: &Person) -> [Vec<u8>; 3] {
     lines.remark("Salts are 8 x 0f. The receipt is for Ana's device and entry 300; the settings say a week, and that messages stay and receipts are wanted.");
     let writings = writings(ana);
     for bytes in writings.iter().chain(&changes(ana)) {
+        let body = Body::decode(bytes).expect("a body");
+        lines.both(&format!("body.{}", name_of(&body)), bytes, reread_body);
+    }
+    lines.remark("Rules in the forum, as if it were a circle: Ana removes Ben, of whose device 32 x 38 the entry 4 with the id 32 x 0e is the");
+    lines.remark("last good one, at the place 5 of her feed, under the hand-over 32 x 0d; and hands over to Ben, her device 32 x 38 having spoken up to 6.");
+    for bytes in &rules(ana) {
         let body = Body::decode(bytes).expect("a body");
         lines.both(&format!("body.{}", name_of(&body)), bytes, reread_body);
     }

@@ -76,6 +76,16 @@ pub enum Reject {
         /// Its place.
         seq: u64,
     },
+    /// A removal that this feed's device didn't sign for this place.
+    #[error("the removal in entry {seq} is not signed by its device for this place")]
+    Removal {
+        /// Its place.
+        seq: u64,
+    },
+    /// Who let the author into the circle isn't known to have been its owner then, or the author
+    /// was removed.
+    #[error("the author is not known to be a member of the circle")]
+    NoMember,
     /// At or above a known fork.
     #[error("entries at and above {fork} are refused, because the author forked there")]
     BeyondFork {
@@ -97,7 +107,7 @@ pub enum Reject {
     /// A fork proof that proves nothing.
     #[error("the fork proof proves nothing")]
     ForkProof,
-    /// A revocation beside its feed that isn't one, is of another device, or isn't signed by the
+    /// A revocation or a removal beside its feed that isn't one, is of another device, or isn't signed by the
     /// identity that it names.
     #[error("the revocation is not signed by its identity, or is another device's")]
     RevocationProof,
@@ -143,6 +153,8 @@ impl Reject {
             Self::Body { .. } => "body",
             Self::Quote { .. } => "quote",
             Self::Revocation { .. } => "revocation",
+            Self::Removal { .. } => "removal",
+            Self::NoMember => "no-member",
             Self::BeyondFork { .. } => "beyond-fork",
             Self::BeyondRevocation { .. } => "beyond-revocation",
             Self::OtherBranch { .. } => "other-branch",
@@ -175,9 +187,11 @@ impl Reject {
             | Self::Body { .. }
             | Self::Quote { .. }
             | Self::Revocation { .. }
+            | Self::Removal { .. }
             | Self::ForkProof
             | Self::RevocationProof => true,
             Self::Gap { .. }
+            | Self::NoMember
             | Self::BeyondFork { .. }
             | Self::BeyondRevocation { .. }
             | Self::OtherBranch { .. }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    body::Body,
+    body::{Body, rule::is_rule},
     entry::{Head, Header},
     ids::{DeviceId, EntryId, IdentityId},
     keys::Signature,
@@ -91,6 +91,13 @@ impl VerifiedRun {
     #[must_use]
     pub fn body(&self, item: &VerifiedItem) -> Option<Body<'_>> {
         Body::decode(self.body_bytes(item)?).ok()
+    }
+
+    /// Whether it has rules of a circle in it.
+    #[must_use]
+    pub(crate) fn has_rules(&self) -> bool {
+        let mut bodies = self.items.iter().filter_map(|item| self.body_bytes(item));
+        bodies.any(is_rule)
     }
 
     /// The same run without its entries from `end` on, where `head` is what is known before it. Its

@@ -2,7 +2,7 @@
 
 use proto::{
     EntryId,
-    body::{Body, Genesis, Setting},
+    body::{Body, Genesis, Rule, Setting},
     entry::Header,
     space::SpaceKind,
 };
@@ -62,6 +62,7 @@ impl<S: Source> Doctor<'_, S> {
                 self.item(ward, place, CONVERSATION_ROOT, order)?;
                 self.setting(place, *id, header, setting)?;
             }
+            Role::Rule(rule) => self.rule(ward, row, place, id, rule)?,
             Role::Revocation | Role::None => {}
         }
         if ward.kind() == SpaceKind::Conversation && body.is_some_and(Body::can_vanish) {
@@ -105,6 +106,25 @@ impl<S: Source> Doctor<'_, S> {
                 "stays and has a"
             };
             self.tell(Part::Derived, format!("entry {seq} {what} timer"));
+        }
+        Ok(())
+    }
+
+    /// A rule of a circle is found where who governs it is looked up.
+    fn rule(
+        &mut self,
+        ward: &Ward,
+        row: &FeedRow,
+        place: Place,
+        id: &EntryId,
+        rule: &Rule,
+    ) -> Result<()> {
+        let noted = self.view.noted_rule(ward.number, row, place.seq, rule)?;
+        if noted != Some(*id) {
+            self.tell(
+                Part::Derived,
+                format!("the rule in entry {} isn't noted", place.seq),
+            );
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
     unreachable_pub
 )]
 
+mod circles;
 mod crash;
 mod doctor;
 mod faults;

@@ -399,8 +399,8 @@ fn a_conversation_is_one_topic() {
     let page = snapshot.last_items(topic.number, 10).unwrap();
     assert_eq!(page.items[1].id, second);
     assert_eq!(page.items[1].parent, Some(first.id));
-    let facts = snapshot.space(id).unwrap().unwrap().facts(ana.person());
-    assert_eq!(facts.counterpart, ben.person());
+    let space = snapshot.space(id).unwrap().unwrap();
+    assert_eq!(space.counterpart(ana.person()), ben.person());
     let (seq, contact) = (first.seq, ben.person());
     let rose =
         move |to: u64| move |txn: &mut store::Txn<'_>| txn.acknowledge(id, contact, to, Millis(T0));

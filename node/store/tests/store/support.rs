@@ -92,7 +92,7 @@ impl Place {
             name: name.to_owned(),
             description: String::new(),
             creator: creator.person(),
-            onward: true,
+            onward: kind != SpaceKind::Circle,
             salt: [7; 32],
         };
         let id = descriptor.id();

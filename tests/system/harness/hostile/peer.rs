@@ -153,11 +153,13 @@ impl Peer {
             id: person.space,
             kind: person.kind,
             counterpart: person.creator,
+            member: false,
         };
         let node = ContactFacts {
             identity: to.identity,
             ready: true,
             excluded: false,
+            member: false,
         };
         let start = Start {
             dialer: true,

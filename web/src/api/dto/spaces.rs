@@ -104,6 +104,8 @@ pub(crate) enum SpaceKind {
     Blog,
     /// Private messages of two people.
     Conversation,
+    /// Threads by those whom its owner let in.
+    Circle,
 }
 
 impl From<view::SpaceKind> for SpaceKind {
@@ -112,6 +114,7 @@ impl From<view::SpaceKind> for SpaceKind {
             view::SpaceKind::Forum => Self::Forum,
             view::SpaceKind::Blog => Self::Blog,
             view::SpaceKind::Conversation => Self::Conversation,
+            view::SpaceKind::Circle => Self::Circle,
         }
     }
 }

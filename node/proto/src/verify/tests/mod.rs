@@ -13,7 +13,7 @@ use feed::{Feed, forum_of, genesis_body, message, person};
 use super::*;
 use crate::{
     admission::{Certificate, Chain, Role},
-    body::{Genesis, Revocation},
+    body::{Genesis, Revocation, Rule},
     fork::Branch,
     limits::BODY_BYTES_MAX,
     run::Item,
@@ -140,6 +140,17 @@ fn bodies(feed: &Feed) -> Vec<(&'static str, Reject)> {
         EntryId([1; 32]),
     );
     let revocation = Body::Revocation(Box::new(elsewhere));
+    // The feed's entries end at the place before the one that it is signed for.
+    let place = (&person(1).2, feed.entries.len() as u64 + 1);
+    let removal = Removal::sign(
+        &device,
+        feed.space.id,
+        place,
+        None,
+        IdentityId([9; 32]),
+        vec![],
+    );
+    let removal = Body::Rule(Box::new(Rule::removal(removal)));
     let refused = |body: &[u8]| {
         let feed = feed.clone().then(body);
         let last = feed.entries.len() as u64;
@@ -171,6 +182,10 @@ fn bodies(feed: &Feed) -> Vec<(&'static str, Reject)> {
         ("an article signed otherwise", refused(&article.encode())),
         ("another space's revocation", refused(&revocation.encode())),
         (
+            "a removal signed for another place",
+            refused(&removal.encode()),
+        ),
+        (
             "another space's revocation beside its feed",
             end_refused(&revocation.encode()),
         ),
@@ -183,9 +198,11 @@ fn bodies(feed: &Feed) -> Vec<(&'static str, Reject)> {
 /// What these cases have to bring up; `None` for what only a store or a session refuses.
 fn made_here(reject: &Reject) -> Option<&'static str> {
     match reject {
-        Reject::TooManyFeeds | Reject::TooManyDevices | Reject::OverQuota | Reject::NotCommon => {
-            None
-        }
+        Reject::TooManyFeeds
+        | Reject::TooManyDevices
+        | Reject::OverQuota
+        | Reject::NoMember
+        | Reject::NotCommon => None,
         Reject::Layout(_)
         | Reject::Gap { .. }
         | Reject::Unsigned
@@ -200,6 +217,7 @@ fn made_here(reject: &Reject) -> Option<&'static str> {
         | Reject::Body { .. }
         | Reject::Quote { .. }
         | Reject::Revocation { .. }
+        | Reject::Removal { .. }
         | Reject::BeyondFork { .. }
         | Reject::BeyondRevocation { .. }
         | Reject::OtherBranch { .. }
@@ -211,7 +229,7 @@ fn made_here(reject: &Reject) -> Option<&'static str> {
 }
 
 /// Names of all that [`made_here`] names: one that is added there is added here, and needs a case.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "layout",
     "gap",
     "unsigned",
@@ -226,6 +244,7 @@ const NAMES: [&str; 21] = [
     "body",
     "quote",
     "revocation",
+    "removal",
     "beyond-fork",
     "beyond-revocation",
     "other-branch",
@@ -261,6 +280,7 @@ fn each_case_is_refused_for_its_own_reason() {
         ("nobody let the author in", "not-admitted"),
         ("an article signed otherwise", "quote"),
         ("another space's revocation", "revocation"),
+        ("a removal signed for another place", "removal"),
     ];
     let cases = cases();
     for (what, name) in expected {
