@@ -513,6 +513,26 @@ pub(crate) enum Messages {
         /// Without it or with - it is read from standard input
         body: Option<String>,
     },
+    /// Show or change how messages with a contact are kept, for both people
+    Keep {
+        contact: String,
+        /// Messages disappear so long after they were read, from a minute to a year such as 1h, 7d or 365d; off: they stay
+        #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
+        disappear: Option<u64>,
+        /// Tell each other when messages are read; it happens only while both want that
+        #[arg(long)]
+        receipts: Option<Switch>,
+    },
+    /// Delete a message on this node only; the other person keeps it
+    Delete { message: String },
+}
+
+/// Seconds of a lifetime, 0 for `off`.
+fn parse_lifetime(text: &str) -> Result<u64, String> {
+    match text {
+        "off" => Ok(0),
+        text => parse_span(text).map_err(|wrong| format!("{wrong}, or off")),
+    }
 }
 
 /// Seconds from a span such as `30m`, `48h` or `7d`.

@@ -164,6 +164,16 @@ pub(crate) fn time(ms: u64) -> String {
     )
 }
 
+/// A length of time as the command line takes it, such as 90m or 7d.
+pub(crate) fn length(seconds: u64) -> String {
+    const UNITS: [(u64, char); 3] = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let unit = UNITS.iter().find(|(unit, _)| seconds.is_multiple_of(*unit));
+    match unit {
+        Some((unit, name)) => format!("{}{name}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
+}
+
 /// Year, month and day of a day counted from 1970-01-01. A year is taken to begin in March, so
 /// that the leap day is its last; 400 years have 146,097 days.
 const fn civil(days: u64) -> (u64, u64, u64) {

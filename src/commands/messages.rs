@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{Context, first_page, path, person, text, topic, unread};
 use crate::{
-    args::{Messages, Paging},
+    args::{Messages, Paging, Switch},
     client::{str_of, u64_of},
-    output::{plain, time},
+    output::{length, plain, time},
 };
 
 pub(super) fn run(cx: &Context<'_>, action: Option<Messages>) -> anyhow::Result<()> {
@@ -39,7 +39,63 @@ pub(super) fn run(cx: &Context<'_>, action: Option<Messages>) -> anyhow::Result<
                 )
             })
         }
+        Messages::Keep {
+            contact,
+            disappear,
+            receipts,
+        } => keep(cx, &contact, disappear, receipts),
+        Messages::Delete { message } => {
+            let deleted = cx.client.delete(&path("/entries", &message, "/here"))?;
+            cx.done(&deleted, |_| "deleted on this node".to_owned())
+        }
     }
+}
+
+/// How a conversation is kept, after a change if there is one.
+fn keep(
+    cx: &Context<'_>,
+    contact: &str,
+    lifetime_s: Option<u64>,
+    receipts: Option<Switch>,
+) -> anyhow::Result<()> {
+    let at = path("/conversations", &cx.contact(contact)?, "");
+    let mut change = serde_json::Map::new();
+    if let Some(lifetime_s) = lifetime_s {
+        change.insert("lifetime_s".to_owned(), json!(lifetime_s));
+    }
+    if let Some(receipts) = receipts {
+        change.insert("receipts".to_owned(), json!(receipts == Switch::On));
+    }
+    let kept = if change.is_empty() {
+        cx.client.get(&format!("{at}?limit=1"))?
+    } else {
+        cx.client.patch(&at, &Value::Object(change))?
+    };
+    cx.done(&kept, |kept| {
+        let stay = match kept
+            .pointer("/disappearing/lifetime_s")
+            .and_then(Value::as_u64)
+        {
+            None | Some(0) => "messages stay".to_owned(),
+            Some(seconds) => format!(
+                "messages disappear {} after they were read",
+                length(seconds)
+            ),
+        };
+        let wants = |who: &str| {
+            let wish = kept.pointer(&format!("/receipts/{who}"));
+            wish.and_then(Value::as_bool).unwrap_or_default()
+        };
+        let told = match (wants("ours"), wants("theirs")) {
+            (true, true) => "you tell each other when they are read",
+            (true, false) => {
+                "you would tell each other when they are read, if the other wanted it too"
+            }
+            (false, true) => "the other person would like to tell each other when they are read",
+            (false, false) => "nobody tells when they are read",
+        };
+        format!("{stay}; {told}")
+    })
 }
 
 /// The newest page; a cursor leads to older ones.

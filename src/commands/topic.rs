@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Context, more, person, unread};
 use crate::{
     client::{is, items, str_of, u64_of},
-    output::{Output, plain, time},
+    output::{Output, length, plain, time},
 };
 
 /// A page of threads or articles.
@@ -40,7 +40,10 @@ pub(super) fn posts(output: Output, page: &Value) -> anyhow::Result<()> {
             () if is(post, "missing") => "(its text hasn't arrived yet)",
             () => str_of(post, "body"),
         };
-        output.text(body)?;
+        match post.get("setting") {
+            Some(setting) => output.line(setting_line(setting))?,
+            None => output.text(body)?,
+        }
     }
     more(output, page)
 }
@@ -61,8 +64,35 @@ fn post_head(output: Output, post: &Value) -> anyhow::Result<()> {
         "" => {}
         state => head.push_str(&format!(", {}", plain(state))),
     }
+    match (u64_of(post, "expires_ms"), u64_of(post, "lifetime_s")) {
+        (0, 0) => {}
+        (0, seconds) => head.push_str(&format!(
+            ", disappears {} after it was read",
+            length(seconds)
+        )),
+        (at, _) => head.push_str(&format!(", disappears {}", time(at))),
+    }
     head.push_str(&format!("  [{}]", plain(str_of(post, "id"))));
     output.line(head)
+}
+
+/// What a line of a conversation says of how it is kept.
+fn setting_line(setting: &Value) -> String {
+    let mut said = Vec::new();
+    match setting.get("lifetime_s").and_then(Value::as_u64) {
+        None => {}
+        Some(0) => said.push("messages stay from here on".to_owned()),
+        Some(seconds) => said.push(format!(
+            "messages disappear {} after they were read",
+            length(seconds)
+        )),
+    }
+    match setting.get("receipts").and_then(Value::as_bool) {
+        None => {}
+        Some(true) => said.push("would tell when messages are read".to_owned()),
+        Some(false) => said.push("doesn't tell when messages are read".to_owned()),
+    }
+    format!("({})", said.join("; "))
 }
 
 fn title(topic: &Value) -> String {

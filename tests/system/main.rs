@@ -31,6 +31,7 @@ mod forums;
 mod house;
 mod introductions;
 mod invites;
+mod keeping;
 mod letters;
 mod liars;
 mod malformed;

@@ -16,7 +16,7 @@ use proto::{
     verify::Reject,
 };
 use store::{ContactDevice, MetEnd, Snapshot, Store};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -64,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) nearby: Nearby,
     pub(crate) introductions: Introductions,
     pub(crate) letters: Letters,
+    /// Messages were read here.
+    pub(crate) was_read: Notify,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     keys: RwLock<Option<Keys>>,
@@ -130,6 +132,7 @@ impl Inner {
             nearby: Nearby::default(),
             introductions: Introductions::default(),
             letters,
+            was_read: Notify::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             keys: RwLock::new(keys),

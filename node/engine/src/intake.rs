@@ -696,6 +696,19 @@ fn imported(
     if is_membership(txn, &imported)? && is_circle(txn, space)? {
         aftermath.note_circle(space);
     }
+    // A receipt is nothing that a page shows by itself.
+    let reader = imported
+        .entries
+        .iter()
+        .find(|entry| entry.kind == Some(kind::RECEIPT));
+    if let Some(reader) = reader {
+        let about = About {
+            space: Some(space),
+            contact: reader.author,
+            ..About::default()
+        };
+        aftermath.events.push((EventKind::Delivery, about));
+    }
     let new = noted(space, &mut imported, aftermath);
     if (missing == 0) != (txn.missing_below(space)? == 0) {
         // Pages say whether older posts are still arriving.

@@ -36,6 +36,7 @@ mod meeting;
 mod nearby;
 mod own_feed;
 mod power;
+mod receipts;
 mod records;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -7,7 +7,7 @@ mod links;
 
 use proto::{DeviceId, EndpointId, EntryId, IdentityId, Millis, SpaceId};
 
-pub use self::conversations::{ConversationSetting, Disappearing, Disappears};
+pub use self::conversations::{ConversationSetting, Disappearing, Disappears, Keeping, Receipts};
 pub use self::links::{
     AdapterState, Behind, Bluetooth, BluetoothRefused, Connected, Encounters, Exchanged, LinkKind,
     LinkStatus, LinkUse, Meeting, MeetingEnd, Pace,
@@ -702,6 +702,8 @@ pub struct Post {
     pub reblog: Option<Reblogged>,
     /// Where a message of ours is; `None` for anything else.
     pub delivery: Option<Delivery>,
+    /// It stands in a conversation.
+    pub private: bool,
     /// When a message disappears; `None` for what stays.
     pub disappears: Option<Disappears>,
     /// What it says of how the conversation is kept, in place of a text.
@@ -745,6 +747,8 @@ pub enum Delivery {
     Carried(u64),
     /// On one of the other person's devices.
     Delivered,
+    /// The other person read it, then; told only where both agreed to that.
+    Read(Millis),
     /// Nobody carries it any more, and it didn't arrive; a meeting still brings it.
     Expired,
 }
@@ -823,6 +827,8 @@ pub struct Conversation {
     pub last_activity_ms: Option<Millis>,
     /// How long messages stay.
     pub disappearing: Disappearing,
+    /// Whether the two tell each other what was read.
+    pub receipts: Receipts,
 }
 
 /// Something new for the Home page.

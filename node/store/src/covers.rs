@@ -198,7 +198,7 @@ impl<S: Source> View<S> {
     }
 
     /// The last word in a feed about telling what was read, and its place.
-    fn last_wish(&self, feed: u32) -> Result<Option<(u64, bool)>> {
+    pub(crate) fn last_wish(&self, feed: u32) -> Result<Option<(u64, bool)>> {
         let range = Prefixed::new(Key::new().u32(feed));
         let row = self
             .0

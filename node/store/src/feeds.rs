@@ -17,6 +17,7 @@ use crate::{
     keys::{ItemKey, ItemValue, Key, Place, u32_at},
     project::{Entering, NewEntry, edge_key, known_body, link_key, order_in_time, place_key},
     rows::FeedRow,
+    segment::Loaded,
     serve::facts_of,
     tables::{Source, Table},
     timers::{Forgotten, put_gone},
@@ -576,6 +577,44 @@ impl Txn<'_> {
         body: &[u8],
         now: Millis,
     ) -> Result<Filled, ImportError> {
+        self.keep_body(space, (device, seq), body, now, false)
+    }
+
+    /// Keeps a body that is missing, or that its author has dropped by now because it disappears: it came
+    /// in a letter and isn't read yet.
+    ///
+    /// # Errors
+    /// [`ImportError::Reject`] where it isn't the one that the entry names.
+    pub fn fill_from_letter(
+        &mut self,
+        space: SpaceId,
+        device: DeviceId,
+        seq: u64,
+        body: &[u8],
+        now: Millis,
+    ) -> Result<Filled, ImportError> {
+        self.keep_body(space, (device, seq), body, now, true)
+    }
+
+    /// Whether an absent body that isn't missing may still be kept: it disappears, and hasn't here.
+    fn is_to_be_had(&self, work: &mut Work, place: Place, entry: &Loaded) -> Result<bool> {
+        let author = work.feed(self, place.feed)?.author;
+        let device = work.feed(self, place.feed)?.device;
+        Ok(entry.body.is_none()
+            && work.kind == SpaceKind::Conversation
+            && !work.is_retracted(self, &entry.id, author)?
+            && !self.is_forgotten((work.space, device, place.seq), &entry.id)?
+            && self.gone(place)?.is_none())
+    }
+
+    fn keep_body(
+        &mut self,
+        space: SpaceId,
+        (device, seq): (DeviceId, u64),
+        body: &[u8],
+        now: Millis,
+        excused: bool,
+    ) -> Result<Filled, ImportError> {
         let mut work = Work::begin(self, space, now.0)?;
         let Some(feed) = self.feed_number(work.space, device)? else {
             return Err(Reject::ForeignBody { seq }.into());
@@ -586,11 +625,12 @@ impl Txn<'_> {
         };
         verify_body(&work.context, &entry.header, body)?;
         let place = Place { feed, seq };
-        if !self.remove(Table::Holes, place_key(place).as_slice())? {
+        if self.remove(Table::Holes, place_key(place).as_slice())? {
+            let holes = &mut work.feed_mut(self, feed)?.holes;
+            *holes = holes.saturating_sub(1);
+        } else if !excused || !self.is_to_be_had(&mut work, place, &entry)? {
             return Ok(Filled::NotMissing);
         }
-        let holes = &mut work.feed_mut(self, feed)?.holes;
-        *holes = holes.saturating_sub(1);
         self.replace_body(space, feed, &row, seq, Some(body))?;
         let order = self.indexed(&entry.id)?.map(|indexed| indexed.order);
         let entering = Entering {

@@ -40,6 +40,7 @@ mod open;
 mod project;
 mod reading;
 mod readset;
+mod receipts;
 mod records;
 mod relations;
 mod roles;
@@ -73,6 +74,7 @@ pub use feeds::{Appended, Filled, Imported};
 pub use project::{NewEntry, is_doubtful};
 pub use proto::body::{InForce, Lifetime, Placed};
 pub use reading::{Cursor, Entry, Item, Page, Reblogged, TopicNumber};
+pub use receipts::ReadUpTo;
 pub use records::{
     Beacons, Carried, Contact, ContactDevice, ContactState, Introduction, Invite, Left, Lines,
     Loose, MEETINGS_PER_CONTACT_MAX, Met, MetEnd, OfferIn, OfferOut, OfferState, Owed, OwnDevice,
@@ -89,7 +91,7 @@ pub use tables::{
     Bounds, Bytes, ID_KEY, ID_VALUE, ITEM_KEY, ITEM_VALUE, IdRows, ItemBounds, ItemRows, Rows,
 };
 pub use tables::{Source, Table};
-pub use timers::{Expiry, UNREAD_MS_MAX, Vanished};
+pub use timers::{Deleted, Expiry, UNREAD_MS_MAX, Vanished};
 pub use topics::Topic;
 pub use txn::Txn;
 pub use usage::{CONVERSATION_RESERVE_BYTES, QUOTA_BYTES_DEFAULT, Usage};

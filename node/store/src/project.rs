@@ -188,6 +188,17 @@ impl Work {
                 let body = entering.body.unwrap_or_default();
                 self.enter_rule(txn, place, id, rule, body)?;
             }
+            Role::Receipt(device, up_to) => {
+                // Nobody has read what doesn't exist yet.
+                let feed = txn.feed_number(self.space, device)?;
+                let held = match feed {
+                    Some(feed) => self.feed(txn, feed)?.holds(up_to),
+                    None => false,
+                };
+                if held {
+                    txn.put_read(place, (device, up_to), created, self.now)?;
+                }
+            }
             Role::Revocation | Role::None => {}
         }
         if self.kind == SpaceKind::Conversation && body.as_ref().is_some_and(Body::can_vanish) {

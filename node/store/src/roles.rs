@@ -1,7 +1,7 @@
 //! What an entry is in its space: the same body means something in one kind of space only.
 
 use proto::{
-    EntryId, IdentityId,
+    DeviceId, EntryId, IdentityId,
     body::{Body, Genesis, Rule, Setting},
     space::SpaceKind,
 };
@@ -29,6 +29,8 @@ pub(crate) enum Role<'b> {
     /// A line in a conversation that says how it is kept.
     Setting(&'b Setting),
     Rule(&'b Rule),
+    /// Read so far: a device and the place.
+    Receipt(DeviceId, u64),
     /// Held and passed on, not shown.
     None,
 }
@@ -130,6 +132,7 @@ pub(crate) fn role_in<'b>(
             root: CONVERSATION_ROOT,
             parent: *parent,
         },
+        (Body::Receipt { device, seq }, SpaceKind::Conversation) => Role::Receipt(*device, *seq),
         (Body::Setting(setting), SpaceKind::Conversation) => Role::Setting(setting),
         _ => Role::None,
     }

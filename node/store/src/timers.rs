@@ -485,7 +485,83 @@ impl Txn<'_> {
     }
 }
 
+/// What came of deleting a message on this node only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone: whose conversation it was.
+    Gone(SpaceId),
+    /// No message of a conversation that is held.
+    NotHeld,
+    /// It isn't known to be on the other person's device, and would never get there.
+    NotDelivered,
+}
+
+impl Txn<'_> {
+    /// Deletes a message of a conversation on this node only, with its edits and the reactions to it. It
+    /// is never taken again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn delete_for_me(&mut self, id: EntryId, now: Millis) -> Result<Deleted> {
+        let Some((space, device, seq)) = self.place_of_message(id)? else {
+            return Ok(Deleted::NotHeld);
+        };
+        if self
+            .drop_loose(space, (device, seq), Forgotten::ForMe)?
+            .is_some()
+        {
+            return Ok(Deleted::Gone(space));
+        }
+        let Some((feed, row)) = self.find_feed(space, device)? else {
+            return Ok(Deleted::NotHeld);
+        };
+        let mut work = Work::begin(self, space, now.0)?;
+        let place = Place { feed, seq };
+        if work.is_own(row.author) && !work.is_delivered(self, seq)? {
+            return Ok(Deleted::NotDelivered);
+        }
+        if work.drop_body(self, place, Forgotten::ForMe)?.is_none() {
+            work.drop_placeholder(self, place, &id)?;
+        }
+        work.finish(self)?;
+        Ok(Deleted::Gone(space))
+    }
+
+    /// Where a message of a conversation is.
+    fn place_of_message(&self, id: EntryId) -> Result<Option<(SpaceId, DeviceId, u64)>> {
+        if let Some(item) = self.item(id)? {
+            let message = item.topic == crate::roles::CONVERSATION_ROOT && item.setting.is_none();
+            return Ok(message.then_some((item.space, item.device, item.seq)));
+        }
+        for ((space, device, seq), loose) in self.all_loose()? {
+            if loose.id(space, device, seq) == id
+                && matches!(known_body(&loose.body), Some(Body::Message { .. }))
+            {
+                return Ok(Some((space, device, seq)));
+            }
+        }
+        Ok(None)
+    }
+}
+
 impl Work {
+    /// Takes out what is shown in place of a message that was retracted, or whose body is missing.
+    fn drop_placeholder(&mut self, txn: &mut Txn<'_>, place: Place, id: &EntryId) -> Result<()> {
+        let Some(topic) = txn.gone_topic(place)? else {
+            return Ok(());
+        };
+        let device = self.feed(txn, place.feed)?.device;
+        let order = txn.indexed(id)?.map_or(0, |indexed| indexed.order);
+        self.remove_item(txn, topic, place, order)?;
+        put_gone(txn, place, kind::MESSAGE)?;
+        txn.put_forgotten((self.space, device, place.seq), id, Forgotten::ForMe)?;
+        if txn.remove(Table::Holes, place_key(place).as_slice())? {
+            let feed = self.feed_mut(txn, place.feed)?;
+            feed.holes = feed.holes.saturating_sub(1);
+        }
+        Ok(())
+    }
+
     /// A message, an edit or a reaction that is held disappears with its setting, if it has one.
     pub(crate) fn time(&mut self, txn: &mut Txn<'_>, place: Place, id: &EntryId) -> Result<()> {
         let item = self.item_of(txn, place, id)?;

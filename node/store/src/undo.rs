@@ -66,6 +66,7 @@ impl Work {
                 txn.remove_setting_at(place)?;
             }
             Role::Rule(rule) => self.leave_rule(txn, place, rule)?,
+            Role::Receipt(device, up_to) => txn.remove_read(place, device, up_to)?,
             Role::Revocation | Role::None => {}
         }
         if self.kind == SpaceKind::Conversation {
@@ -203,8 +204,12 @@ impl Work {
                 txn.remove(Table::Relations, key.as_slice())?;
             }
             Role::Name(_) => self.remove_name(txn, author, place)?,
-            Role::Genesis(_) | Role::Setting(_) | Role::Revocation | Role::Rule(_) | Role::None => {
-            }
+            Role::Genesis(_)
+            | Role::Setting(_)
+            | Role::Receipt(..)
+            | Role::Revocation
+            | Role::Rule(_)
+            | Role::None => {}
         }
         let value = Key::new()
             .u8(1)

@@ -164,6 +164,7 @@ fn not_arrived(blog: &view::Blog, topic: view::Topic) -> view::Post {
         reactions: Vec::new(),
         reblog: None,
         delivery: None,
+        private: false,
         disappears: None,
         setting: None,
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use engine::IdentityId;
+use engine::{IdentityId, view};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -110,6 +110,8 @@ async fn send(
 pub(super) struct Keeping {
     /// Messages disappear so many seconds after they were read: 60 to 31,536,000, or 0 where they stay.
     lifetime_s: Option<u64>,
+    /// Whether you want both to tell each other when messages are read; it happens only while both do.
+    receipts: Option<bool>,
 }
 
 async fn keep(
@@ -117,10 +119,17 @@ async fn keep(
     Id(id): Id<IdentityId>,
     Body(keeping): Body<Keeping>,
 ) -> Outcome<Json<dto::Conversation>> {
-    let Some(lifetime_s) = keeping.lifetime_s else {
-        return Err(Fault::field("lifetime_s", "expected something to change"));
+    if keeping.lifetime_s.is_none() && keeping.receipts.is_none() {
+        return Err(Fault::field(
+            "lifetime_s",
+            "expected a lifetime or a wish about receipts, found neither",
+        ));
+    }
+    let keeping = view::Keeping {
+        lifetime_s: keeping.lifetime_s,
+        receipts: keeping.receipts,
     };
-    let conversation = app.node.set_disappearing(id, lifetime_s).await?;
+    let conversation = app.node.keep_conversation(id, keeping).await?;
     Ok(Json(dto::Conversation::of(conversation, &app.renderer)))
 }
 

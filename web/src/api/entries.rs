@@ -64,6 +64,16 @@ pub(super) fn routes(routes: Routes) -> Routes {
             .gives::<dto::Post>(200, "The entry, retracted")
             .can_fail(&[Conflict, NotAllowed]),
         )
+        .delete(
+            "/entries/{entry}/here",
+            delete_here,
+            doc(
+                "entries",
+                "Deletes a message of a conversation on this node only; the other person keeps theirs",
+            )
+            .empty("Deleted")
+            .can_fail(&[Conflict]),
+        )
         .get(
             "/entries/{entry}/history",
             history,
@@ -123,6 +133,11 @@ async fn edit(
 async fn retract(State(app): State<Arc<App>>, Id(id): Id<EntryId>) -> Outcome<Json<dto::Post>> {
     let post = app.node.retract(id).await?;
     Ok(Json(dto::Post::of(post, &app.renderer)))
+}
+
+async fn delete_here(State(app): State<Arc<App>>, Id(id): Id<EntryId>) -> Outcome<Done> {
+    app.node.delete_for_me(id).await?;
+    Ok(Done)
 }
 
 async fn history(

@@ -42,7 +42,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 }
 
 /// Where an entry is read: on its thread's page or in its conversation.
-fn place(ctx: &Ctx, post: &Post) -> Outcome<String> {
+pub(super) fn place(ctx: &Ctx, post: &Post) -> Outcome<String> {
     // Only messages and first entries are their own topic; messages have no topic page.
     match topic::locate(ctx, post) {
         Err(fault) if fault.kind == crate::fault::FaultKind::NotFound => {
@@ -214,7 +214,7 @@ struct RetractPage {
 }
 
 /// Characters of what is about to be taken back.
-const EXCERPT_CHARS: usize = 200;
+pub(super) const EXCERPT_CHARS: usize = 200;
 
 async fn ask_retract(ctx: Ctx, Id(id): Id<EntryId>, query: Query) -> Outcome<Response> {
     let post = own(&ctx, id)?;

@@ -10,7 +10,7 @@ use axum::{
 };
 use engine::{
     EntryId, IdentityId,
-    view::{Cursor, PageQuery},
+    view::{Cursor, PageQuery, Post},
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     form::Form,
     html,
     introductions::{self, IntroductionView},
+    keeping::{KeepingView, setting_words},
     misfit, next_href, page_query,
     parts::{PostView, ReplyForm, Who},
     redirect, topic, url_text,
@@ -80,14 +81,26 @@ async fn list(ctx: Ctx, query: Query) -> Outcome<Response> {
                         .last_activity_ms
                         .map(|time| When::of(time, ctx.now)),
                     unread: conversation.unread,
-                    excerpt: last
-                        .map(|post| words::excerpt(&plain_text(&post.body), EXCERPT_CHARS))
-                        .unwrap_or_default(),
-                    by_us: last.is_some_and(|post| post.own),
+                    excerpt: last.map(excerpt).unwrap_or_default(),
+                    by_us: last.is_some_and(|post| post.own && post.setting.is_none()),
                 }
             })
             .collect(),
     })
+}
+
+/// A line that only goes along with what the other person set says nothing new.
+fn is_shown(post: &Post) -> bool {
+    post.setting
+        .is_none_or(|setting| !setting.taken_over || setting.receipts.is_some())
+}
+
+/// The newest message in a line.
+fn excerpt(post: &Post) -> String {
+    match &post.setting {
+        Some(setting) => words::excerpt(&setting_words(setting, post.own), EXCERPT_CHARS),
+        None => words::excerpt(&plain_text(&post.body), EXCERPT_CHARS),
+    }
 }
 
 #[derive(Template)]
@@ -97,6 +110,7 @@ struct ConversationHtml {
     href: String,
     who: Who,
     presence: String,
+    keeping: KeepingView,
     introductions: Vec<IntroductionView>,
     posts: Vec<PostView>,
     unread: u64,
@@ -153,6 +167,7 @@ fn page(ctx: &Ctx, id: IdentityId, query: &Query, message: Message) -> Outcome<R
             .about(id)
             .below("/messages"),
         presence: presence(&contact),
+        keeping: KeepingView::of(&conversation.conversation),
         introductions: introductions::shown(ctx, Some(id))?,
         unread: conversation.conversation.unread,
         arriving: conversation.arriving,
@@ -171,7 +186,11 @@ fn page(ctx: &Ctx, id: IdentityId, query: &Query, message: Message) -> Outcome<R
             form_token: token.clone(),
             focus: answered.is_some(),
         },
-        posts: posts.iter().map(view).collect(),
+        posts: posts
+            .iter()
+            .filter(|post| is_shown(post))
+            .map(view)
+            .collect(),
         who,
         href,
     })

@@ -13,6 +13,7 @@ mod forums;
 mod home;
 mod introductions;
 mod invites;
+mod keeping;
 mod letters;
 mod links;
 mod live;
@@ -271,6 +272,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(entries::routes())
         .merge(blogs::routes())
         .merge(messages::routes())
+        .merge(keeping::routes())
         .merge(contacts::routes())
         .merge(invites::routes())
         .merge(nearby::routes())

@@ -6,7 +6,11 @@ use engine::{
     view::{Delivery, LinkKind, Person, Post, Relation, Trust},
 };
 
-use super::{when::When, words};
+use super::{
+    keeping::{disappears, setting_words},
+    when::When,
+    words,
+};
 use crate::markdown::{Markup, Renderer, plain_text};
 
 /// Reactions that are offered; others are shown where somebody gave them.
@@ -87,6 +91,7 @@ fn delivery_words(delivery: Delivery) -> String {
         Delivery::Carried(1) => "carried by one person".to_owned(),
         Delivery::Carried(people) => format!("carried by {people} people"),
         Delivery::Delivered => "delivered".to_owned(),
+        Delivery::Read(_) => "read".to_owned(),
         Delivery::Expired => "expired: nobody carries it any more".to_owned(),
     }
 }
@@ -147,6 +152,12 @@ pub(crate) struct PostView {
     /// Sealed under a key of last resort.
     weak_key: bool,
     form_token: String,
+    /// When it goes, of a message that disappears.
+    disappears: Option<String>,
+    /// It stands in a conversation.
+    message: bool,
+    /// What it says of how the conversation is kept, in place of a text.
+    line: Option<String>,
     /// The form that answers this post.
     pub(crate) reply: Option<ReplyForm>,
     /// The first entry of an article, whose head shows author and time.
@@ -220,6 +231,12 @@ impl PostView {
             ahead: post.ahead,
             weak_key: post.weak_key,
             delivery: post.delivery.map(delivery_words),
+            disappears: post.disappears.map(|when| disappears(&when, post.own, now)),
+            message: post.private,
+            line: post
+                .setting
+                .as_ref()
+                .map(|setting| setting_words(setting, post.own)),
             form_token: form_token.to_owned(),
             reply: None,
             headless: false,

@@ -3,6 +3,7 @@
 mod api;
 mod dashboard;
 mod disk;
+mod keeping;
 mod lan;
 mod links;
 mod security;

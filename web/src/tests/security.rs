@@ -403,6 +403,7 @@ fn templates_hold_nothing_inline_and_nothing_from_elsewhere() {
 fn every_form_has_a_case() {
     let cases = concat!(
         include_str!("dashboard.rs"),
+        include_str!("keeping.rs"),
         include_str!("links.rs"),
         include_str!("two.rs"),
         include_str!("lan.rs"),

@@ -1,4 +1,5 @@
-//! How a conversation is kept: for how long messages stay.
+//! How a conversation is kept: for how long messages stay, whether reading is told, and what is deleted
+//! on this node only.
 
 use proto::{
     EntryId, IdentityId, SpaceId,
@@ -6,39 +7,44 @@ use proto::{
     limits::LIFETIME_S,
 };
 
+use store::Deleted;
+
 use super::{Node, writing::Owned};
 use crate::{
-    Result,
+    Error, Result, clock,
     error::invalid,
-    view::{Conversation, PageQuery},
+    event::EventKind,
+    events::About,
+    view::{Conversation, Keeping, PageQuery},
 };
 
 impl Node {
-    /// Says how long messages of a conversation stay after they were read, for both people and for what
-    /// is written from now on. Changes nothing where that is so already.
+    /// Changes how a conversation is kept: for both people, and for what is written from now on. Changes
+    /// nothing where it is so already.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Invalid`], [`Error::Conflict`] for one who isn't a contact yet.
-    pub async fn set_disappearing(
+    pub async fn keep_conversation(
         &self,
         contact: IdentityId,
-        lifetime_s: u64,
+        keeping: Keeping,
     ) -> Result<Conversation> {
-        let lifetime = Lifetime::new(lifetime_s).ok_or_else(|| {
-            let (low, high) = (LIFETIME_S.start(), LIFETIME_S.end());
-            invalid(
-                "lifetime_s",
-                &format!("expected 0 for messages that stay, or {low} to {high} seconds"),
-            )
-        })?;
+        let lifetime = keeping.lifetime_s.map(checked_lifetime).transpose()?;
         let space = self.conversation_space(&self.0.store.read()?, contact)?;
         let agreed = self.agreement(space)?;
-        if agreed.in_force.lifetime() != lifetime {
+        let lifetime = lifetime.filter(|wanted| agreed.in_force.lifetime() != *wanted);
+        let receipts = keeping
+            .receipts
+            .filter(|wanted| agreed.our_receipts != *wanted);
+        if lifetime.is_some() || receipts.is_some() {
             self.write(space, move |txn| {
                 Ok(Owned::Setting(Setting {
-                    lifetime: Some(lifetime),
-                    receipts: None,
-                    over: newest_of_theirs(txn, space)?,
+                    lifetime,
+                    receipts,
+                    over: match lifetime {
+                        Some(_) => newest_of_theirs(txn, space)?,
+                        None => None,
+                    },
                 }))
             })
             .await?;
@@ -48,10 +54,52 @@ impl Node {
             .conversation)
     }
 
+    /// Deletes a message of a conversation on this node only; the other person keeps theirs.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Conflict`] for an own message that isn't delivered: it would never be.
+    pub async fn delete_for_me(&self, id: EntryId) -> Result<()> {
+        self.0.ready()?;
+        let before = self.entry(id)?;
+        let deleted = self
+            .0
+            .store
+            .write(move |txn| txn.delete_for_me(id, clock::now()))
+            .await?;
+        match deleted {
+            Deleted::Gone(space) => {
+                let about = About {
+                    subject: Some(id.to_string()),
+                    space: Some(space),
+                    topic: None,
+                    contact: Some(before.author.id),
+                };
+                self.0.events.emit(EventKind::Entry, about);
+                Ok(())
+            }
+            Deleted::NotHeld => Err(Error::Conflict {
+                detail: "only messages of a conversation can be deleted on one node".into(),
+            }),
+            Deleted::NotDelivered => Err(Error::Conflict {
+                detail: "the other person's device isn't known to have it yet, and would never get it: take it back instead".into(),
+            }),
+        }
+    }
+
     pub(super) fn agreement(&self, space: SpaceId) -> Result<store::Agreement> {
         let own = self.0.ready()?.identity.id();
         Ok(self.0.store.read()?.agreement(space, own)?)
     }
+}
+
+fn checked_lifetime(seconds: u64) -> Result<Lifetime> {
+    Lifetime::new(seconds).ok_or_else(|| {
+        let (low, high) = (LIFETIME_S.start(), LIFETIME_S.end());
+        invalid(
+            "lifetime_s",
+            &format!("expected 0 for messages that stay, or {low} to {high} seconds"),
+        )
+    })
 }
 
 /// The other person's newest setting with a lifetime.

@@ -15,8 +15,8 @@ use crate::{
     vanish,
     view::{
         Conversation, ConversationPage, ConversationSetting, Cursor, Delivery, Disappearing,
-        Disappears, Hit, News, Page, PageQuery, Person, Post, Reaction, Reblogged, Relation,
-        SpaceKind, Topic, TopicKind, TopicPage, Version,
+        Disappears, Hit, News, Page, PageQuery, Person, Post, Reaction, Reblogged, Receipts,
+        Relation, SpaceKind, Topic, TopicKind, TopicPage, Version,
     },
 };
 
@@ -371,19 +371,27 @@ impl Reader<'_> {
         let loose = self.loose(space)?;
         let unread = loose.iter().filter(|post| post.unread).count() as u64;
         let came = loose.iter().map(|post| post.received_ms).max();
+        let agreed = self.snapshot.agreement(space, self.own)?;
         Ok(Conversation {
             space,
             contact: self.person(contact)?,
             unread: topic.as_ref().map_or(0, |topic| topic.unread) + unread,
             last: loose.into_iter().next_back().or(last),
             last_activity_ms: topic.map(|topic| topic.last_activity).max(came),
-            disappearing: self.disappearing(space, contact)?,
+            disappearing: self.disappearing(&agreed, contact)?,
+            receipts: Receipts {
+                ours: agreed.our_receipts,
+                theirs: agreed.their_receipts,
+            },
         })
     }
 
-    fn disappearing(&mut self, space: SpaceId, contact: IdentityId) -> Result<Disappearing> {
-        let agreed = self.snapshot.agreement(space, self.own)?;
-        let set = vanish::set_by(&agreed, self.own, contact);
+    fn disappearing(
+        &mut self,
+        agreed: &store::Agreement,
+        contact: IdentityId,
+    ) -> Result<Disappearing> {
+        let set = vanish::set_by(agreed, self.own, contact);
         Ok(Disappearing {
             lifetime_s: agreed.in_force.lifetime().seconds(),
             set_by: set.map(|(who, _)| self.person(who)).transpose()?,
@@ -517,7 +525,8 @@ impl Reader<'_> {
         };
         acknowledged.insert(item.space, held);
         if item.seq < held {
-            return Ok(Some(Delivery::Delivered));
+            let read = self.snapshot.read_at(item.space, self.own, &item.id)?;
+            return Ok(Some(read.map_or(Delivery::Delivered, Delivery::Read)));
         }
         let of_space = match sealed.entry(item.space) {
             Entry::Occupied(known) => known.into_mut(),
@@ -573,8 +582,9 @@ impl Reader<'_> {
             }
             None => None,
         };
-        let private = item.topic.0 == [0; 32] && item.author != self.own;
-        let weak_key = private && self.snapshot.is_weak(item.space, item.id)?;
+        let private = item.topic.0 == [0; 32];
+        let weak_key =
+            private && item.author != self.own && self.snapshot.is_weak(item.space, item.id)?;
         Ok(Post {
             id: item.id,
             space: item.space,
@@ -602,6 +612,7 @@ impl Reader<'_> {
             reactions,
             reblog,
             delivery,
+            private,
             disappears,
             setting,
         })

@@ -74,6 +74,7 @@ impl Node {
         inner.tasks.spawn(crate::choices::attend(inner.clone()));
         inner.tasks.spawn(crate::letters::attend(inner.clone()));
         inner.tasks.spawn(crate::vanish::attend(inner.clone()));
+        inner.tasks.spawn(crate::receipts::attend(inner.clone()));
         let node = Self(inner);
         if node.is_set_up() {
             node.resume().await?;

@@ -380,6 +380,7 @@ impl Node {
             )
         };
         self.0.events.emit_all(spaces.into_iter().map(about));
+        self.0.was_read.notify_one();
     }
 
     /// Appends an own entry and tells everybody. Durable when it returns.

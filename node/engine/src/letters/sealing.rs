@@ -578,6 +578,15 @@ pub(crate) fn settle(
     for (seq, loose) in loose {
         let facts = txn.facts(space, device)?;
         if seq < facts.head.next {
+            let id = loose_header(space, device, seq, &loose).id();
+            // Its author may have dropped it by now, and it isn't read here yet.
+            if txn
+                .fill_from_letter(space, device, seq, &loose.body, loose.received)
+                .is_ok()
+                && loose.read
+            {
+                txn.mark_read(&[id], from.now)?;
+            }
             txn.remove_loose(&(space, device, seq))?;
             continue;
         }

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     Config, Internet, LinkConfig, Node, Radios, StorageConfig,
     records::{self, ContactState},
-    view::PageQuery,
+    view::{Keeping, PageQuery},
 };
 
 const PAIR: PairSecret = PairSecret([0x61; 32]);
@@ -92,6 +92,13 @@ async fn ben_writes(node: &Node, body: &Body<'_>) -> EntryId {
     written.await.unwrap().id
 }
 
+fn lifetime(seconds: u64) -> Keeping {
+    Keeping {
+        lifetime_s: Some(seconds),
+        receipts: None,
+    }
+}
+
 fn bodies(node: &Node) -> Vec<(String, Option<u32>)> {
     let who = ben().identity.id();
     let page = node.conversation(who, &PageQuery::default(), true).unwrap();
@@ -111,7 +118,7 @@ async fn a_message_goes_when_its_time_is_over_and_is_told_as_changed() {
     let dir = tempfile::tempdir().unwrap();
     let node = node(dir.path()).await;
     let who = ben().identity.id();
-    let kept = node.set_disappearing(who, 60).await.unwrap();
+    let kept = node.keep_conversation(who, lifetime(60)).await.unwrap();
     assert_eq!(kept.disappearing.lifetime_s, 60);
     let post = node.send_message(who, "goes", None).await.unwrap();
     assert_eq!(post.disappears.unwrap().lifetime_s, 60);
@@ -208,8 +215,8 @@ async fn what_the_other_person_set_covers_our_next_message() {
     node.send_message(who, "goes too", None).await.unwrap();
     assert_eq!(bodies(&node).len(), 5);
     // Off again: what was written to disappear still does, and can't be made to stay by an edit.
-    node.set_disappearing(who, 0).await.unwrap();
-    node.set_disappearing(who, 0).await.unwrap();
+    node.keep_conversation(who, lifetime(0)).await.unwrap();
+    node.keep_conversation(who, lifetime(0)).await.unwrap();
     assert_eq!(bodies(&node).len(), 6);
     let edit = crate::view::Edit {
         title: None,
@@ -219,7 +226,10 @@ async fn what_the_other_person_set_covers_our_next_message() {
     let refused = node.edit(post.id, edit).await.unwrap_err();
     assert!(matches!(refused, crate::Error::Conflict { .. }));
     for wrong in [1, 59, 31_536_001, u64::MAX] {
-        let refused = node.set_disappearing(who, wrong).await.unwrap_err();
+        let refused = node
+            .keep_conversation(who, lifetime(wrong))
+            .await
+            .unwrap_err();
         assert!(matches!(refused, crate::Error::Invalid { .. }), "{wrong}");
     }
     node.shutdown().await;

@@ -34,3 +34,21 @@ pub struct Disappearing {
     /// When, by the author's claim.
     pub set_ms: Option<Millis>,
 }
+
+/// Whether the two people of a conversation tell each other what was read: only where both want that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipts {
+    /// We want that.
+    pub ours: bool,
+    /// The other person wants that.
+    pub theirs: bool,
+}
+
+/// A change of how a conversation is kept; `None` leaves it as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keeping {
+    /// Messages disappear so many seconds after they were read: 60 to 31,536,000, or 0 where they stay.
+    pub lifetime_s: Option<u64>,
+    /// Whether we want both to tell each other what was read.
+    pub receipts: Option<bool>,
+}

@@ -63,7 +63,7 @@ impl<S: Source> Doctor<'_, S> {
                 self.setting(place, *id, header, setting)?;
             }
             Role::Rule(rule) => self.rule(ward, row, place, id, rule)?,
-            Role::Revocation | Role::None => {}
+            Role::Receipt(..) | Role::Revocation | Role::None => {}
         }
         if ward.kind() == SpaceKind::Conversation && body.is_some_and(Body::can_vanish) {
             self.timer(ward, row, place)?;

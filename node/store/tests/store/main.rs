@@ -9,6 +9,7 @@
 
 mod circles;
 mod crash;
+mod deleted;
 mod doctor;
 mod faults;
 mod feeds;
@@ -18,11 +19,13 @@ mod meetings;
 mod open;
 mod order;
 mod pages;
+mod receipts;
 mod reclaim;
 mod records;
 mod retracts;
 mod support;
 mod tail;
+mod talk;
 mod trace;
 mod usage;
 mod vanish;

@@ -2,165 +2,17 @@
 
 use proptest::prelude::*;
 use proto::{
-    EntryId, Millis, SpaceId,
+    Millis,
     body::{Body, Lifetime, Setting},
     run::{BodyPart, Run},
-    space::SpaceKind,
     verify::verify_tail_chunk,
 };
-use store::{Appended, Expiry, OwnDevice, SpaceRecord, Store, UNREAD_MS_MAX, sim::Disk};
+use store::{Expiry, Store, UNREAD_MS_MAX, sim::Disk};
 
-use crate::support::{
-    Device, T0, edit, feed_of, healthy, pull, react, runs, settle, take, take_all, write,
+use crate::{
+    support::{T0, edit, feed_of, healthy, pull, react, runs, settle, take, take_all, write},
+    talk::{DAY, MINUTE, SPACE, Side, holds, pair, pair_on, setting},
 };
-
-const MINUTE: u64 = 60_000;
-const DAY: u64 = 24 * 3_600_000;
-const SPACE: SpaceId = SpaceId([8; 32]);
-
-/// A person at their node.
-struct Side {
-    device: Device,
-    store: Store,
-}
-
-impl Side {
-    fn new(device: &Device, other: &Device, store: Store) -> Self {
-        let record = SpaceRecord {
-            id: SPACE,
-            kind: SpaceKind::Conversation,
-            descriptor: None,
-            pair: Some([device.person(), other.person()]),
-            own_chain: proto::admission::Chain::root(),
-            joined: Millis(T0),
-        };
-        let own = OwnDevice {
-            certificate: device.certificate.clone(),
-            name: device.name.clone(),
-            last_serial: 1,
-        };
-        write(&store, move |txn| {
-            txn.put_own_device(&own)?;
-            txn.create_space(&record)
-        })
-        .unwrap();
-        Self {
-            device: device.clone(),
-            store,
-        }
-    }
-
-    fn write(&self, at: u64, body: &Body<'_>) -> Appended {
-        let (device, body) = (self.device.clone(), body.encode());
-        write(&self.store, move |txn| {
-            let genesis = device.genesis(&proto::admission::Chain::root());
-            let body = Body::decode(&body)?;
-            txn.append(SPACE, &device.key, Millis(at), &body, |_| Ok(genesis))
-        })
-        .unwrap()
-    }
-
-    fn say(&self, at: u64, text: &str) -> EntryId {
-        self.write(at, &message(text)).id
-    }
-
-    fn set(&self, at: u64, seconds: u64) -> EntryId {
-        self.write(at, &setting(seconds)).id
-    }
-
-    /// Takes what the other has, and the other knows it.
-    fn meet(&self, other: &Self, now: u64) {
-        pull(&self.store, &other.store, SPACE, now);
-        let held = {
-            let view = self.store.read().unwrap();
-            let held = view.frontier(SPACE, other.device.id()).unwrap();
-            held.map_or(0, |held| held.base)
-        };
-        let who = self.device.person();
-        write(&other.store, move |txn| {
-            txn.acknowledge(SPACE, who, held, Millis(now))
-        })
-        .unwrap();
-    }
-
-    fn read(&self, now: u64) {
-        write(&self.store, move |txn| {
-            txn.mark_space_read(SPACE, Millis(now))
-        })
-        .unwrap();
-    }
-
-    fn vanish(&self, now: u64) -> Vec<EntryId> {
-        let vanished = write(&self.store, move |txn| txn.vanish(Millis(now), 100)).unwrap();
-        healthy(&self.store);
-        assert!(!vanished.more);
-        vanished.entries.into_iter().map(|(_, id, _)| id).collect()
-    }
-
-    fn texts(&self) -> Vec<String> {
-        let view = self.store.read().unwrap();
-        let Some(topic) = view.conversation(SPACE).unwrap() else {
-            return Vec::new();
-        };
-        let page = view.last_items(topic.number, 100).unwrap();
-        page.items
-            .into_iter()
-            .filter(|item| item.setting.is_none())
-            .map(|item| item.text)
-            .collect()
-    }
-
-    fn digest(&self) -> [u8; 32] {
-        self.store.read().unwrap().digest(SPACE).unwrap()
-    }
-
-    fn holes(&self, of: &Device) -> Vec<u64> {
-        self.store
-            .read()
-            .unwrap()
-            .holes(SPACE, of.id(), 100)
-            .unwrap()
-    }
-
-    fn expiry(&self, of: &Device, seq: u64) -> Option<Expiry> {
-        self.store
-            .read()
-            .unwrap()
-            .expiry(SPACE, of.id(), seq)
-            .unwrap()
-    }
-}
-
-fn message(text: &str) -> Body<'_> {
-    Body::Message {
-        text,
-        parent: None,
-        salt: Some([1; 8]),
-    }
-}
-
-fn setting(seconds: u64) -> Body<'static> {
-    Body::Setting(Setting {
-        lifetime: Lifetime::new(seconds),
-        ..Setting::default()
-    })
-}
-
-fn pair() -> (Side, Side) {
-    pair_on(Store::in_memory().unwrap(), Store::in_memory().unwrap())
-}
-
-fn pair_on(one: Store, other: Store) -> (Side, Side) {
-    let (ana, ben) = (Device::new(1, 0), Device::new(2, 0));
-    (Side::new(&ana, &ben, one), Side::new(&ben, &ana, other))
-}
-
-fn holds(disk: &Disk, text: &str) -> bool {
-    let bytes = disk.image().to_vec();
-    bytes
-        .windows(text.len())
-        .any(|part| part == text.as_bytes())
-}
 
 #[test]
 fn a_message_goes_from_both_disks_after_it_was_read_and_nobody_misses_it() {

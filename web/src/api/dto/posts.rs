@@ -83,6 +83,8 @@ pub(crate) enum Delivery {
     Carried,
     /// On one of the other person's devices.
     Delivered,
+    /// The other person read it; told only while both want that.
+    Read,
     /// Nobody carries it any more; a meeting still brings it.
     Expired,
 }
@@ -95,6 +97,7 @@ impl From<view::Delivery> for Delivery {
             view::Delivery::Carried(_) => Self::Carried,
             view::Delivery::Expired => Self::Expired,
             view::Delivery::Delivered => Self::Delivered,
+            view::Delivery::Read(_) => Self::Read,
         }
     }
 }
@@ -176,6 +179,9 @@ pub(crate) struct Post {
     /// Where a message of ours is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<Delivery>,
+    /// When the other person read it, of a message in state `read`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) read_ms: Option<u64>,
     /// A message that disappears: so many seconds after it was read, an own one after it was delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lifetime_s: Option<u32>,
@@ -257,6 +263,10 @@ impl Post {
                 body: original.body,
                 created_ms: original.created_ms.0,
             }),
+            read_ms: match post.delivery {
+                Some(view::Delivery::Read(at)) => Some(at.0),
+                _ => None,
+            },
             lifetime_s: post.disappears.map(|disappears| disappears.lifetime_s),
             expires_ms: post
                 .disappears
@@ -346,6 +356,8 @@ pub(crate) struct Conversation {
     pub(crate) last_activity_ms: Option<u64>,
     /// How long messages stay.
     pub(crate) disappearing: Disappearing,
+    /// Whether the two tell each other when messages are read.
+    pub(crate) receipts: Receipts,
 }
 
 /// How long messages of a conversation stay.
@@ -357,6 +369,24 @@ pub(crate) struct Disappearing {
     pub(crate) set_by: Option<Person>,
     /// When, by the author's claim.
     pub(crate) set_ms: Option<u64>,
+}
+
+/// Whether two people tell each other when messages are read: only while both want that.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Receipts {
+    /// We want that.
+    pub(crate) ours: bool,
+    /// The other person wants that.
+    pub(crate) theirs: bool,
+}
+
+impl From<view::Receipts> for Receipts {
+    fn from(receipts: view::Receipts) -> Self {
+        Self {
+            ours: receipts.ours,
+            theirs: receipts.theirs,
+        }
+    }
 }
 
 impl From<view::Disappearing> for Disappearing {
@@ -378,6 +408,7 @@ impl Conversation {
             last: conversation.last.map(|post| Post::of(post, renderer)),
             last_activity_ms: conversation.last_activity_ms.map(|time| time.0),
             disappearing: conversation.disappearing.into(),
+            receipts: conversation.receipts.into(),
         }
     }
 }
@@ -393,6 +424,8 @@ pub(crate) struct ConversationPage {
     pub(crate) unread: u64,
     /// How long messages stay.
     pub(crate) disappearing: Disappearing,
+    /// Whether the two tell each other when messages are read.
+    pub(crate) receipts: Receipts,
     /// Messages, oldest first.
     pub(crate) items: Vec<Post>,
     /// The cursor of the next page, null at the end.
@@ -410,6 +443,7 @@ impl ConversationPage {
             contact: page.conversation.contact.into(),
             unread: page.conversation.unread,
             disappearing: page.conversation.disappearing.into(),
+            receipts: page.conversation.receipts.into(),
             next: page.posts.next.map(|cursor| cursor.0),
             previous: page.previous.map(|cursor| cursor.0),
             arriving: page.arriving,
