@@ -234,3 +234,31 @@ async fn what_the_other_person_set_covers_our_next_message() {
     }
     node.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_words_have_different_hashes() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path()).await;
+    let who = ben().identity.id();
+    let first = node.send_message(who, "yes", None).await.unwrap().id;
+    let second = node.send_message(who, "yes", None).await.unwrap().id;
+    for _ in 0..2 {
+        let edit = crate::view::Edit {
+            title: None,
+            body: Some("no".into()),
+            tags: None,
+        };
+        node.edit(first, edit).await.unwrap();
+    }
+    let device = node.0.keys().unwrap().device.id();
+    let snapshot = node.0.store.read().unwrap();
+    let bodies: Vec<_> = (1..=4)
+        .map(|seq| snapshot.body(space(), device, seq).unwrap().unwrap())
+        .collect();
+    assert_ne!(first, second);
+    assert_ne!(bodies[0], bodies[1]);
+    assert_ne!(bodies[2], bodies[3]);
+    assert_eq!(bodies[0].len(), bodies[1].len());
+    drop(snapshot);
+    node.shutdown().await;
+}
