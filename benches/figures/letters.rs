@@ -3,7 +3,6 @@
 //! As in `slow`, the nodes are in a network namespace of their own, on a line of 100 kB/s.
 
 use std::{
-    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -35,33 +34,11 @@ const SETTLE: Duration = Duration::from_secs(3);
 const WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(table: &mut Table) {
-    let program = std::env::current_exe().unwrap();
-    let mut inside = Command::new("unshare");
-    inside.args([
-        "--net",
-        "sh",
-        "-c",
-        "ip link set lo up && exec \"$@\"",
-        "sh",
-    ]);
-    inside.arg(program).args([INSIDE, "0"]);
-    let output = inside.stderr(Stdio::inherit()).output();
-    let text = output
-        .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok());
-    let Some(text) = text else {
-        return table.known(
-            "letters in a meeting",
-            "skipped: needs unshare, ip and tc, and the right to use them".to_owned(),
-        );
+    let Some(numbers) = slow::numbers_inside(INSIDE, 0) else {
+        return table.known("letters in a meeting", slow::SKIPPED.to_owned());
     };
-    let numbers: Vec<f64> = text
-        .split_whitespace()
-        .map(|word| word.parse().unwrap())
-        .collect();
     let [none, all, seconds] = numbers[..] else {
-        panic!("the process inside said {text:?}");
+        panic!("the process inside said {numbers:?}");
     };
     table.figure(
         "letters: a meeting with nothing new, none carried",

@@ -30,28 +30,11 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(entries: usize, table: &mut Table) {
     let what = format!("slow link: {entries} entries behind");
-    let program = std::env::current_exe().unwrap();
-    let script = "ip link set lo up && exec \"$@\"";
-    let mut inside = Command::new("unshare");
-    inside.args(["--net", "sh", "-c", script, "sh"]);
-    inside.arg(program).args([INSIDE, &entries.to_string()]);
-    let output = inside.stderr(Stdio::inherit()).output();
-    let text = output
-        .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok());
-    let Some(text) = text else {
-        return table.known(
-            &what,
-            "skipped: needs unshare, ip and tc, and the right to use them".to_owned(),
-        );
+    let Some(seconds) = numbers_inside(INSIDE, entries) else {
+        return table.known(&what, SKIPPED.to_owned());
     };
-    let seconds: Vec<f64> = text
-        .split_whitespace()
-        .map(|word| word.parse().unwrap())
-        .collect();
     let [today, all, least] = seconds[..] else {
-        panic!("the process inside said {text:?}");
+        panic!("the process inside said {seconds:?}");
     };
     table.figure(
         &format!("{what}: today's posts of everybody readable"),
@@ -63,6 +46,23 @@ pub(crate) fn run(entries: usize, table: &mut Table) {
         &format!("{what}: everything"),
         format!("{all:.1} s; the bodies alone take {least:.1} s on this link"),
     );
+}
+
+/// Why a part that needs a namespace isn't there.
+pub(crate) const SKIPPED: &str = "skipped: needs unshare, ip and tc, and the right to use them";
+
+/// Runs this program with a word and a number in a network namespace of its own; the numbers that it
+/// prints, where that can be done.
+pub(crate) fn numbers_inside(word: &str, number: usize) -> Option<Vec<f64>> {
+    let program = std::env::current_exe().unwrap();
+    let script = "ip link set lo up && exec \"$@\"";
+    let mut inside = Command::new("unshare");
+    inside.args(["--net", "sh", "-c", script, "sh"]);
+    inside.arg(program).args([word, &number.to_string()]);
+    let output = inside.stderr(Stdio::inherit()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let numbers = text.split_whitespace().map(|word| word.parse().unwrap());
+    output.status.success().then(|| numbers.collect())
 }
 
 /// Inside the namespace: prints the seconds until today's posts and until everything was there.

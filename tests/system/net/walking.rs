@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Net, hosts::is_at};
+use super::{
+    Net,
+    hosts::{Host, Switch, is_at},
+};
 use crate::harness::{Node, befriend, connected, hand_on};
 
 /// Within this a message goes over two meetings and its receipt back, on a busy machine.
@@ -60,13 +63,18 @@ fn is_delivered(node: &Node, message: &str) {
     });
 }
 
-#[test]
-fn ben_walks_and_carries_a_message_between_two_who_met_once() {
-    let Some(net) = Net::start(&[]) else { return };
-    let (home, cafe) = (net.switch(), net.switch());
-    let ana_host = net.host(&home, &["10.1.0.1/24"]);
-    let mut ben_host = net.host(&home, &["10.1.0.2/24"]);
-    let mut cem_host = net.host(&home, &["10.1.0.3/24"]);
+struct Three {
+    ana: Node,
+    ben: Node,
+    cem: Node,
+    /// Ana's and Cem's.
+    hosts: [Host; 2],
+}
+
+/// Three who know each other at home, one of whom has just gone to the café.
+fn cem_leaves(net: &Net, ben_host: &Host, home: &Switch, cafe: &Switch) -> Three {
+    let ana_host = net.host(home, &["10.1.0.1/24"]);
+    let mut cem_host = net.host(home, &["10.1.0.3/24"]);
     let (ana, ben, cem) = (
         ana_host.node("Ana"),
         ben_host.node("Ben"),
@@ -79,11 +87,31 @@ fn ben_walks_and_carries_a_message_between_two_who_met_once() {
     for node in [&ana, &ben, &cem] {
         has_keys(node, 2);
     }
-    cem_host.walk(&cafe, &["10.2.0.3/24"]);
-    let (ana_id, cem_id) = (ana.id(), cem.id());
+    cem_host.walk(cafe, &["10.2.0.3/24"]);
+    let cem_id = cem.id();
     ana.until("Cem to be gone", |ana| {
         (!ana.is_online(&cem_id)).then_some(())
     });
+    Three {
+        ana,
+        ben,
+        cem,
+        hosts: [ana_host, cem_host],
+    }
+}
+
+#[test]
+fn ben_walks_and_carries_a_message_between_two_who_met_once() {
+    let Some(net) = Net::start(&[]) else { return };
+    let (home, cafe) = (net.switch(), net.switch());
+    let mut ben_host = net.host(&home, &["10.1.0.2/24"]);
+    let Three {
+        ana,
+        ben,
+        cem,
+        hosts: _hosts,
+    } = cem_leaves(&net, &ben_host, &home, &cafe);
+    let (ana_id, cem_id) = (ana.id(), cem.id());
     let message = ana.send(&cem_id, "the key is under the stone");
     ana.until("Ben to carry it", |ana| {
         (ana.entry(&message)?["state"] == "carried").then_some(())
@@ -109,27 +137,15 @@ fn ben_walks_and_carries_a_message_between_two_who_met_once() {
 fn a_message_goes_through_ben_at_once_where_two_have_no_way_to_each_other() {
     let Some(net) = Net::start(&[]) else { return };
     let (home, cafe) = (net.switch(), net.switch());
-    let ana_host = net.host(&home, &["10.1.0.1/24"]);
     let mut ben_host = net.host(&home, &["10.1.0.2/24"]);
-    let mut cem_host = net.host(&home, &["10.1.0.3/24"]);
     net.plug(&mut ben_host, &cafe, &["10.2.0.2/24"]);
-    let (ana, ben, cem) = (
-        ana_host.node("Ana"),
-        ben_host.node("Ben"),
-        cem_host.node("Cem"),
-    );
-    is_at(&ana, "10.1.0.1");
-    for (one, other) in [(&ana, &ben), (&ana, &cem), (&ben, &cem)] {
-        befriend(one, other);
-    }
-    for node in [&ana, &ben, &cem] {
-        has_keys(node, 2);
-    }
-    cem_host.walk(&cafe, &["10.2.0.3/24"]);
+    let Three {
+        ana,
+        ben,
+        cem,
+        hosts: _hosts,
+    } = cem_leaves(&net, &ben_host, &home, &cafe);
     let (ana_id, cem_id) = (ana.id(), cem.id());
-    ana.until("Cem to be gone", |ana| {
-        (!ana.is_online(&cem_id)).then_some(())
-    });
     connected(&ben, &cem);
     connected(&ana, &ben);
     for round in 0..3 {
