@@ -127,6 +127,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: Option<Forums>,
     },
+    /// Circles: private groups by invitation
+    Circles {
+        #[command(subcommand)]
+        action: Option<Circles>,
+    },
     /// Your blog and those of your contacts
     Blog {
         #[command(subcommand)]
@@ -350,6 +355,67 @@ impl Trust {
             Self::Verified => "verified",
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Circles {
+    /// List them (what happens without an action)
+    List {
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// Make a circle, which you own
+    New {
+        name: String,
+        /// What it is for
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// Show who is or was in a circle and who let them in
+    Members { circle: String },
+    /// Invite a contact; they accept with `waymeet forums accept`
+    Invite { circle: String, contact: String },
+    /// Take an invitation back
+    Withdraw { circle: String, contact: String },
+    /// Remove a member, for good
+    Remove {
+        circle: String,
+        /// Name or id
+        member: String,
+    },
+    /// Close a circle, or one of its threads
+    Close {
+        circle: String,
+        #[arg(long)]
+        thread: Option<String>,
+    },
+    /// Open a circle, or one of its threads, again
+    Reopen {
+        circle: String,
+        #[arg(long)]
+        thread: Option<String>,
+    },
+    /// Make another member the owner
+    HandOver {
+        circle: String,
+        /// Name or id
+        member: String,
+    },
+    /// Leave a circle: what it held is deleted here
+    Leave { circle: String },
+    /// List a circle's threads; read and answer them with `waymeet forums`
+    Threads {
+        circle: String,
+        #[command(flatten)]
+        page: Paging,
+    },
+    /// Begin a thread
+    Post {
+        circle: String,
+        title: String,
+        /// Markdown; without it or with - it is read from standard input
+        body: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -130,7 +130,7 @@
   let pending = 0;
   const concerns = (event) =>
     subject === "home" || subject === event.topic || subject === event.space
-    || (subject === "forums" || subject === "blogs") && event.topic;
+    || (subject === "forums" || subject === "circles" || subject === "blogs") && event.topic;
   const hear = (message) => {
     const event = JSON.parse(message.data);
     kinds.add(event.kind);
@@ -177,11 +177,11 @@
 
   // Keys. They can be switched off, and never act while somebody types.
   const KEYS = "waymeet-keys";
-  const places = { h: "/", f: "/forums", b: "/blogs", m: "/messages", c: "/contacts", l: "/links", s: "/settings" };
+  const places = { h: "/", f: "/forums", i: "/circles", b: "/blogs", m: "/messages", c: "/contacts", l: "/links", s: "/settings" };
   const help = [
     ["?", "this help"], ["j / k", "next, previous"], ["o or Enter", "open"], ["u", "up"],
     ["r", "reply"], ["q", "quote"], ["c", "write something new"], ["/", "search"],
-    ["Shift + L", "first unread"], ["g then h f b m c l s", "home, forums, blogs, messages, contacts, links, settings"],
+    ["Shift + L", "first unread"], ["g then h f i b m c l s", "home, forums, circles, blogs, messages, contacts, links, settings"],
   ];
   let keysOn = localStorage.getItem(KEYS) !== "off";
   const setting = document.getElementById("keys-on");

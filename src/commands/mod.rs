@@ -2,6 +2,7 @@
 //! person; with `--json` the API's answer goes through unchanged.
 
 mod blog;
+mod circles;
 mod contacts;
 mod dashboard;
 mod doctor;
@@ -79,6 +80,7 @@ pub(crate) fn run(
         Command::Nearby(nearby) => nearby::run(&cx, &nearby),
         Command::Contacts { action } => contacts::run(&cx, action),
         Command::Forums { action } => forums::run(&cx, action),
+        Command::Circles { action } => circles::run(&cx, action),
         Command::Blog { action } => blog::run(&cx, action),
         Command::Letters(letters) => letters::run(&cx, &letters),
         Command::Messages { action } => messages::run(&cx, action),
@@ -92,6 +94,10 @@ impl Context<'_> {
 
     fn forum(&self, wanted: &str) -> anyhow::Result<String> {
         self.client.find("/forums", "forum", wanted)
+    }
+
+    fn circle(&self, wanted: &str) -> anyhow::Result<String> {
+        self.client.find("/circles", "circle", wanted)
     }
 
     fn blog(&self, wanted: &str) -> anyhow::Result<String> {

@@ -18,6 +18,7 @@ mod api_rules;
 mod blogs;
 mod bluetooth;
 mod catch_up;
+mod circles;
 mod command;
 mod config_file;
 mod contacts;

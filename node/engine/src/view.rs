@@ -618,7 +618,7 @@ pub struct Topic {
     pub space_name: String,
     /// The space's kind.
     pub space_kind: SpaceKind,
-    /// Nobody writes in it any more: its circle's owner closed it.
+    /// Nothing can be written in it here: its circle's owner closed it, or we were removed.
     pub closed: bool,
     /// Thread or article.
     pub kind: TopicKind,

@@ -21,15 +21,15 @@ use crate::{
     fault::{FaultKind, Outcome},
 };
 
-/// A new forum.
+/// A new forum or circle.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewForum {
     /// Its name, 1 to 64 characters.
-    name: String,
+    pub(super) name: String,
     /// What it is about, up to 500 characters.
     #[serde(default)]
-    description: String,
+    pub(super) description: String,
 }
 
 /// To whom a space is offered.
@@ -37,7 +37,7 @@ pub(super) struct NewForum {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewOffer {
     /// The contact's id.
-    contact: String,
+    pub(super) contact: String,
 }
 
 /// A new thread.
@@ -45,9 +45,9 @@ pub(super) struct NewOffer {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewThread {
     /// Its title, 1 to 200 characters.
-    title: String,
+    pub(super) title: String,
     /// Its text (Markdown), up to 64 KiB.
-    body: String,
+    pub(super) body: String,
 }
 
 /// An answer: a reply or a comment.
@@ -150,7 +150,7 @@ fn space_routes(routes: Routes) -> Routes {
             leave,
             doc(
                 "spaces",
-                "Leaves a forum or somebody's blog; its content is deleted here",
+                "Leaves a forum, a circle or somebody's blog; its content is deleted here",
             )
             .empty("Left")
             .can_fail(&[Conflict, NotAllowed]),
@@ -287,6 +287,9 @@ async fn accept_offer(
     let space = app.node.accept_offer(&id).await?;
     if let Ok(forum) = app.node.forum(space) {
         return Ok(Json(dto::Forum::from(forum)).into_response());
+    }
+    if let Ok(circle) = app.node.circle(space) {
+        return Ok(Json(dto::Circle::from(circle)).into_response());
     }
     if let Ok(blog) = app.node.blog(space) {
         return Ok(Json(dto::Blog::from(blog)).into_response());

@@ -2,6 +2,7 @@
 //! neither cookies nor sessions. Enter at [`router`]; the wire's objects are in [`dto`].
 
 mod blogs;
+mod circles;
 mod contacts;
 mod conversations;
 mod dashboard;
@@ -131,6 +132,7 @@ fn routes(routes: Routes) -> Routes {
     let routes = introductions::routes(routes);
     let routes = letters::routes(routes);
     let routes = forums::routes(routes);
+    let routes = circles::routes(routes);
     let routes = blogs::routes(routes);
     let routes = conversations::routes(routes);
     let routes = entries::routes(routes);

@@ -145,6 +145,7 @@ pub(super) struct TopicView {
     pub(super) unread: u64,
     pub(super) excerpt: String,
     pub(super) retracted: bool,
+    pub(super) closed: bool,
     pub(super) tags: Vec<String>,
 }
 
@@ -159,6 +160,7 @@ impl TopicView {
             unread: topic.unread,
             excerpt: words::excerpt(&plain_text(&topic.excerpt), EXCERPT_CHARS),
             retracted: topic.retracted,
+            closed: topic.closed,
             tags: topic.tags.clone(),
         }
     }

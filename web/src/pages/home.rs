@@ -79,16 +79,16 @@ async fn show(ctx: Ctx, query: Query) -> Outcome<Response> {
 fn line(ctx: &Ctx, news: &News) -> NewsView {
     match news {
         News::Topic(topic) => {
-            let (kind, path, place) = match topic.kind {
-                TopicKind::Thread => ("Thread", "threads", "forums"),
-                TopicKind::Article => ("Article", "articles", "blogs"),
+            let (kind, path) = match topic.kind {
+                TopicKind::Thread => ("Thread", "threads"),
+                TopicKind::Article => ("Article", "articles"),
             };
             NewsView {
                 kind,
                 href: format!("/{path}/{}", topic.id),
                 title: words::title(&topic.title),
                 place: words::name(&topic.space_name),
-                place_href: format!("/{place}/{}", topic.space),
+                place_href: super::topic::place_href(topic),
                 who: topic.author.as_ref().map(Who::from),
                 when: Some(When::of(topic.last_activity_ms, ctx.now)),
                 unread: topic.unread,

@@ -5,6 +5,7 @@
 //! POST, each with the session's form token. Enter at [`router`].
 
 mod blogs;
+mod circles;
 mod contacts;
 mod entries;
 mod first_run;
@@ -85,6 +86,7 @@ impl FromRequestParts<Arc<App>> for Ctx {
 enum Nav {
     Home,
     Forums,
+    Circles,
     Blogs,
     Messages,
     Contacts,
@@ -99,6 +101,7 @@ impl Nav {
         match self {
             Self::Home => "home",
             Self::Forums => "forums",
+            Self::Circles => "circles",
             Self::Blogs => "blogs",
             Self::Messages => "messages",
             Self::Contacts => "contacts",
@@ -189,6 +192,11 @@ fn notice(name: &str) -> Option<&'static str> {
         "accepted" => "Accepted. What the others have comes with the next meeting.",
         "declined" => "Declined.",
         "offered" => "Offered. They see it at your next meeting and answer then.",
+        "invited" => "Invited. They see it at your next meeting and answer then.",
+        "withdrawn" => "Taken back. If they say yes now, it leads nowhere.",
+        "handed-over" => "Handed over. The others see it at the next meetings.",
+        "closed" => "Closed.",
+        "reopened" => "Open again.",
         "left" => "You left. Its content is deleted here.",
         "read" => "Marked as read.",
         "saved" => "Saved.",
@@ -270,6 +278,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(spaces::routes())
         .merge(topic::routes())
         .merge(entries::routes())
+        .merge(circles::routes())
         .merge(blogs::routes())
         .merge(messages::routes())
         .merge(keeping::routes())

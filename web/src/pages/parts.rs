@@ -158,6 +158,8 @@ pub(crate) struct PostView {
     message: bool,
     /// What it says of how the conversation is kept, in place of a text.
     line: Option<String>,
+    /// It stands where nothing can be answered.
+    pub(crate) closed: bool,
     /// The form that answers this post.
     pub(crate) reply: Option<ReplyForm>,
     /// The first entry of an article, whose head shows author and time.
@@ -195,6 +197,7 @@ impl PostView {
             unread: post.unread,
             own: post.own,
             depth: 0,
+            closed: false,
             parent: post.parent.map(|parent| ParentView {
                 id: parent.to_string(),
                 who: post.parent_excerpt.as_ref().map(|(who, _)| Who::from(who)),

@@ -1,4 +1,4 @@
-//! What forums and blogs share: offers, members, leaving, marking everything read.
+//! What forums, circles and blogs share: offers, members, leaving, marking everything read.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/spaces/{space}/read", post(mark_read))
 }
 
-/// A forum or a blog.
+/// A forum, a circle or a blog.
 struct Space {
     name: String,
     href: String,
@@ -49,6 +49,19 @@ impl Space {
                     href: format!("/forums/{id}"),
                     kind: "forum",
                     nav: Nav::Forums,
+                    own: false,
+                });
+            }
+            Err(engine::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match ctx.node().circle(id) {
+            Ok(circle) => {
+                return Ok(Self {
+                    name: words::name(&circle.name),
+                    href: format!("/circles/{id}"),
+                    kind: "circle",
+                    nav: Nav::Circles,
                     own: false,
                 });
             }
@@ -129,6 +142,9 @@ struct MemberView {
 
 async fn members(ctx: Ctx, Id(id): Id<SpaceId>, query: Query) -> Outcome<Response> {
     let space = Space::find(&ctx, id)?;
+    if space.nav == Nav::Circles {
+        return Ok(redirect(&format!("{}/members", space.href)));
+    }
     let members = ctx.node().members(id)?;
     let contacts = PageQuery {
         cursor: None,

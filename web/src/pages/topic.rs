@@ -10,7 +10,7 @@ use axum::{
 };
 use engine::{
     EntryId,
-    view::{Cursor, PageQuery, Post, TopicKind, TopicPage},
+    view::{CircleStanding, Cursor, PageQuery, Post, SpaceKind, Topic, TopicKind, TopicPage},
 };
 
 use super::{
@@ -47,6 +47,12 @@ struct TopicHtml {
     href: String,
     article: bool,
     title: String,
+    /// Nothing can be written in it.
+    closed: bool,
+    gate: Option<Gate>,
+    /// What kind of place it stands in, and the list of those.
+    places: &'static str,
+    places_href: &'static str,
     place: String,
     place_href: String,
     who: Option<Who>,
@@ -75,6 +81,36 @@ pub(super) fn href(kind: TopicKind, id: EntryId) -> String {
         TopicKind::Thread => format!("/threads/{id}"),
         TopicKind::Article => format!("/articles/{id}"),
     }
+}
+
+/// The address of the space in which a topic stands.
+pub(super) fn place_href(topic: &Topic) -> String {
+    let path = match topic.space_kind {
+        SpaceKind::Blog => "blogs",
+        SpaceKind::Circle => "circles",
+        SpaceKind::Forum | SpaceKind::Conversation => "forums",
+    };
+    format!("/{path}/{}", topic.space)
+}
+
+/// An owner closes a thread of a circle, or opens it again.
+struct Gate {
+    action: String,
+    closed: bool,
+}
+
+/// What an owner can do with this thread; nothing as long as the whole circle is closed.
+fn gate_of(ctx: &Ctx, topic: &Topic) -> Outcome<Option<Gate>> {
+    if topic.space_kind != SpaceKind::Circle {
+        return Ok(None);
+    }
+    let circle = ctx.node().circle(topic.space)?;
+    let open = circle.standing == CircleStanding::Owner && !circle.closed;
+    let action = if topic.closed { "reopen" } else { "close" };
+    Ok(open.then(|| Gate {
+        action: format!("/circles/{}/{action}", topic.space),
+        closed: topic.closed,
+    }))
 }
 
 /// What is being answered, and with which words so far.
@@ -114,31 +150,31 @@ fn page(ctx: &Ctx, query: &Query, topic_page: TopicPage, answer: Answer) -> Outc
     } = topic_page;
     let href = href(topic.kind, topic.id);
     let article = topic.kind == TopicKind::Article;
-    let (nav, place_path) = if article {
-        (Nav::Blogs, "blogs")
-    } else {
-        (Nav::Forums, "forums")
+    let (nav, places) = match topic.space_kind {
+        SpaceKind::Blog => (Nav::Blogs, "Blogs"),
+        SpaceKind::Circle => (Nav::Circles, "Circles"),
+        SpaceKind::Forum | SpaceKind::Conversation => (Nav::Forums, "Forums"),
     };
+    let gate = gate_of(ctx, &topic)?;
     let cursor = query.get("cursor");
     let answer_href = answer_href(cursor);
     let view = |post: &Post| {
         let token = &ctx.session.form_token;
-        PostView::of(post, &answer_href, token, &ctx.app.renderer, ctx.now)
+        let mut view = PostView::of(post, &answer_href, token, &ctx.app.renderer, ctx.now);
+        view.closed = topic.closed;
+        view
     };
     let own = posts
         .items
         .first()
         .is_some_and(|post| post.id == topic.id && post.own);
     let mut views = nest(&posts.items, topic.id, view);
-    let reply = place_reply_form(
-        ctx,
-        &href,
-        article,
-        &posts.items,
-        &mut views,
-        cursor,
-        answer,
-    );
+    let reply = if topic.closed {
+        None
+    } else {
+        let posts = &posts.items;
+        place_reply_form(ctx, &href, article, posts, &mut views, cursor, answer)
+    };
     let first_is_here = views
         .first()
         .is_some_and(|post| post.id == topic.id.to_string());
@@ -146,7 +182,7 @@ fn page(ctx: &Ctx, query: &Query, topic_page: TopicPage, answer: Answer) -> Outc
     if let Some(first) = &mut first {
         first.headless = true;
     }
-    let place_href = format!("/{place_path}/{}", topic.space);
+    let place_href = place_href(&topic);
     html(&TopicHtml {
         page: ctx
             .layout(nav, words::title(&topic.title), query)?
@@ -155,6 +191,10 @@ fn page(ctx: &Ctx, query: &Query, topic_page: TopicPage, answer: Answer) -> Outc
         id: topic.id.to_string(),
         article,
         title: words::title(&topic.title),
+        closed: topic.closed,
+        gate,
+        places,
+        places_href: nav.name(),
         place: words::name(&topic.space_name),
         place_href,
         who: topic.author.as_ref().map(Who::from),

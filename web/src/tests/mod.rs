@@ -1,6 +1,7 @@
 //! The whole HTTP side over a real node on a temporary folder.
 
 mod api;
+mod circles;
 mod dashboard;
 mod disk;
 mod keeping;

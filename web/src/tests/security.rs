@@ -406,6 +406,7 @@ fn every_form_has_a_case() {
         include_str!("keeping.rs"),
         include_str!("links.rs"),
         include_str!("two.rs"),
+        include_str!("circles.rs"),
         include_str!("lan.rs"),
         include_str!("security.rs")
     );

@@ -321,7 +321,9 @@ impl Reader<'_> {
             _ => None,
         };
         let closed = government.is_some_and(|government| {
-            government.closed || government.closed_threads.contains(&row.root)
+            government.closed
+                || government.closed_threads.contains(&row.root)
+                || government.is_removed(self.own)
         });
         let kind = if row.kind == store::TopicKind::Article {
             TopicKind::Article

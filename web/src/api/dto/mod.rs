@@ -2,6 +2,7 @@
 //! one breaks somebody's tool.
 
 mod bluetooth;
+mod circles;
 mod dashboard;
 mod introductions;
 mod letters;
@@ -17,8 +18,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::{
-    bluetooth::*, dashboard::*, introductions::*, letters::*, meetings::*, nearby::*, node::*,
-    people::*, posts::*, spaces::*,
+    bluetooth::*, circles::*, dashboard::*, introductions::*, letters::*, meetings::*, nearby::*,
+    node::*, people::*, posts::*, spaces::*,
 };
 
 /// A list, a page at a time.

@@ -26,6 +26,10 @@ pub(crate) struct Topic {
     pub(crate) space: String,
     /// The space's name.
     pub(crate) space_name: String,
+    /// The space's kind.
+    pub(crate) space_kind: SpaceKind,
+    /// Nothing can be written in it here: it is closed, or we were removed from its circle.
+    pub(crate) closed: bool,
     /// Thread or article.
     pub(crate) kind: TopicKind,
     /// The newest title; empty when the first entry hasn't arrived.
@@ -54,6 +58,8 @@ impl From<view::Topic> for Topic {
             id: topic.id.to_string(),
             space: topic.space.to_string(),
             space_name: topic.space_name,
+            space_kind: topic.space_kind.into(),
+            closed: topic.closed,
             kind: match topic.kind {
                 view::TopicKind::Thread => TopicKind::Thread,
                 view::TopicKind::Article => TopicKind::Article,

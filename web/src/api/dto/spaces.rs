@@ -42,6 +42,16 @@ pub(crate) struct Forum {
     pub(crate) forks: Vec<Fork>,
 }
 
+impl From<view::Fork> for Fork {
+    fn from(fork: view::Fork) -> Self {
+        Self {
+            author: fork.author.into(),
+            device: fork.device.to_string(),
+            seq: fork.seq,
+        }
+    }
+}
+
 impl From<view::Forum> for Forum {
     fn from(forum: view::Forum) -> Self {
         Self {
@@ -54,15 +64,7 @@ impl From<view::Forum> for Forum {
             entries: forum.entries,
             arriving: forum.arriving,
             last_activity_ms: forum.last_activity_ms.map(|time| time.0),
-            forks: forum
-                .forks
-                .into_iter()
-                .map(|fork| Fork {
-                    author: fork.author.into(),
-                    device: fork.device.to_string(),
-                    seq: fork.seq,
-                })
-                .collect(),
+            forks: forum.forks.into_iter().map(Fork::from).collect(),
         }
     }
 }
