@@ -6,6 +6,7 @@
 //! other waits a little for it. Nothing is announced while there is no contact who could recognise it.
 //! The channels themselves are [`links::Bluetooth`]'s.
 
+mod silence;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
+use self::silence::{Silences, Verdict};
 use crate::{
     beacons, clock, event::EventKind, events::About, files, inner::Inner, nearby, records,
     view::LinkKind,
@@ -45,10 +47,9 @@ pub(crate) const EAGER: Duration = Duration::from_secs(15);
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(120);
 /// Between two looks at what is wanted and who is there.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A connection over IP on which nothing comes for so long is dead: either side makes itself heard
-/// every five seconds. Only who is in radio range is given up so soon.
-const SILENT: Duration = Duration::from_secs(7);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// For so long after IP fell silent nobody waits for it before a channel is opened.
+const DEAD: Duration = Duration::from_secs(10);
 /// A channel is kept for so long after IP took over, in case that doesn't last.
 const SPARED: Duration = Duration::from_secs(30);
 /// Who didn't look for so long, in milliseconds by the wall's clock, was asleep.
@@ -89,6 +90,8 @@ struct Seen {
     /// When who dials it is woken again, unless it is met.
     wake_at: Instant,
     pause: Duration,
+    /// When a connection over IP was given up, the last time.
+    ip_silent: Option<Instant>,
 }
 
 impl Seen {
@@ -213,6 +216,7 @@ impl Bluetooth {
             from,
             wake_at: known.map_or(now, |seen| seen.wake_at),
             pause,
+            ip_silent: known.and_then(|seen| seen.ip_silent),
         };
         state.seen.insert(endpoint, seen);
         news
@@ -229,6 +233,20 @@ impl Bluetooth {
         if let Some(seen) = self.lock().seen.get_mut(&endpoint) {
             (seen.from, seen.pause) = (turn(own, endpoint, Instant::now()), PAUSE_MIN);
         }
+    }
+
+    /// Nothing came over IP from a device in range.
+    fn note_silent(&self, endpoint: EndpointId) {
+        if let Some(seen) = self.lock().seen.get_mut(&endpoint) {
+            seen.ip_silent = Some(Instant::now());
+        }
+    }
+
+    /// Whether IP led to a device until a moment ago, and doesn't any more.
+    pub(crate) fn is_silent_over_ip(&self, endpoint: EndpointId) -> bool {
+        let state = self.lock();
+        let silent = state.seen.get(&endpoint).and_then(|seen| seen.ip_silent);
+        silent.is_some_and(|at| at.elapsed() < DEAD)
     }
 
     /// Nothing is known any more of where these devices are, and their channels end.
@@ -328,7 +346,7 @@ struct Watch {
     began: Instant,
     last_look: Millis,
     /// Bytes that had come over IP, and since when there are no more.
-    silence: BTreeMap<EndpointId, (u64, Instant)>,
+    silence: Silences,
 }
 
 impl Watch {
@@ -343,7 +361,7 @@ impl Watch {
             contacts: 0,
             began: now,
             last_look: clock::now(),
-            silence: BTreeMap::new(),
+            silence: Silences::default(),
         };
         watch.learn();
         watch
@@ -549,7 +567,6 @@ impl Watch {
         for (contact, _) in self.bluetooth().due(|endpoint| met.contains(endpoint)) {
             self.inner.wake(contact);
         }
-        let mut silence = BTreeMap::new();
         let meetings: Vec<_> = self.inner.meetings().values().cloned().collect();
         for meeting in meetings {
             let endpoint = meeting.endpoint;
@@ -560,22 +577,20 @@ impl Watch {
                 continue;
             }
             let received = meeting.conn.udp_traffic().received;
-            let known = self
-                .silence
-                .get(&endpoint)
-                .filter(|known| known.0 == received);
-            let since = known.map_or_else(Instant::now, |known| known.1);
-            if since.elapsed() >= SILENT {
-                tracing::debug!(contact = ?meeting.contact, "nothing comes over IP: trying bluetooth");
-                meeting.notices.end(links::CloseCode::Dropped);
-                continue;
+            match self.silence.look(endpoint, received, Instant::now()) {
+                Verdict::Alive => {}
+                Verdict::Ask => meeting.notices.probe(),
+                Verdict::Dead => {
+                    tracing::debug!(contact = ?meeting.contact, "nothing comes over IP: trying bluetooth");
+                    self.bluetooth().note_silent(endpoint);
+                    meeting.notices.end(links::CloseCode::Dropped);
+                    continue;
+                }
             }
-            silence.insert(endpoint, (received, since));
             if meeting.on_link_for() > SPARED && self.bluetooth().hub.has_channel(endpoint) {
                 self.bluetooth().hub.close(endpoint);
             }
         }
-        self.silence = silence;
     }
 }
 

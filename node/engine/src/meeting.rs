@@ -547,6 +547,9 @@ impl Driver {
         if let Some(letters) = self.letters.as_ref().filter(|_| pending.letters) {
             letters.changed();
         }
+        if pending.probe {
+            self.session.handle_probe();
+        }
         if pending.audience {
             let facts = self
                 .inner

@@ -256,7 +256,7 @@ async fn reach_near(
         dial.map_err(NoCall::from)
     };
     let near = async {
-        if elsewhere {
+        if elsewhere && !inner.bluetooth.is_silent_over_ip(device) {
             tokio::time::sleep(IP_FIRST).await;
         }
         inner.bluetooth.open(device).await?;

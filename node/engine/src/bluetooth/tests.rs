@@ -293,7 +293,7 @@ async fn bluetooth_is_used_where_ip_ends_and_only_there() {
 
     drop(cable);
     let took = over(&ana, LinkKind::Bluetooth).await;
-    assert!(took < SILENT + Duration::from_secs(5), "{took:?}");
+    assert!(took < silence::SILENT + Duration::from_secs(5), "{took:?}");
     until(&ana, "the meeting to be noted", |ana| {
         let met = ana.meetings(None, &PageQuery::default()).unwrap();
         let last = met.items.into_iter().next()?;

@@ -35,6 +35,8 @@ pub(super) struct Pending {
     pub(super) audience: bool,
     /// There may be letters to hand over.
     pub(super) letters: bool,
+    /// A sign of life is wanted.
+    pub(super) probe: bool,
     pub(super) end: Option<CloseCode>,
 }
 
@@ -55,6 +57,12 @@ impl Notices {
 
     pub(crate) fn letters(&self) {
         self.lock().letters = true;
+        self.changed.notify_one();
+    }
+
+    /// Something is said that the other side has to acknowledge.
+    pub(crate) fn probe(&self) {
+        self.lock().probe = true;
         self.changed.notify_one();
     }
 

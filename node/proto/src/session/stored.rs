@@ -244,6 +244,12 @@ impl Session {
         }
     }
 
+    /// Whether the peer still hears us is in doubt: says again what says nothing new, for the
+    /// acknowledgement of the transport below.
+    pub fn handle_probe(&mut self) {
+        self.say.seen |= self.theirs.is_some();
+    }
+
     /// Time passed.
     ///
     /// # Errors

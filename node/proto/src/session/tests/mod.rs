@@ -466,6 +466,25 @@ fn an_empty_node_learns_of_many_feeds() {
     assert_eq!(one.store.contents(space), other.store.contents(space));
 }
 
+/// Who doubts that the other is still there makes it acknowledge a word, and nothing follows.
+#[test]
+fn a_sign_of_life_is_one_frame_that_changes_nothing() {
+    let (one, other, space) = pair((2, 2));
+    let (mut one, mut other) = meet(one, other, &BTreeSet::new(), (1, 0));
+    let before = (one.sent, other.sent, one.seen_by, other.seen_by);
+    one.session.handle_probe();
+    one.session.handle_probe();
+    one.drive();
+    assert_eq!(one.wire[&Lane::Control].len(), 1);
+    talk(&mut one, &mut other, |_| 0);
+    assert!(one.sent - before.0 < 16, "{}", one.sent - before.0);
+    assert_eq!(
+        (other.sent, one.seen_by, other.seen_by),
+        (before.1, before.2, before.3)
+    );
+    assert_eq!(other.session.common(), BTreeSet::from([space]));
+}
+
 #[test]
 fn offers_travel_until_they_are_seen_and_an_accepted_space_becomes_common() {
     let (one, other, space) = pair((2, 2));
