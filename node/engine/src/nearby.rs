@@ -8,7 +8,7 @@
 
 mod air;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use self::air::{heard, salt};
 

@@ -115,6 +115,13 @@ async fn befriend(ana: &Node, ben: &Node) {
     ben.close_nearby().unwrap();
 }
 
+/// Whoever is there, of whom there must never be two.
+fn the_only_one(node: &Node) -> Option<crate::view::NearbyPerson> {
+    let mut people = node.nearby().unwrap().people;
+    assert!(people.len() <= 1, "{people:?}");
+    people.pop()
+}
+
 async fn offline(node: &Node) {
     until(node, "nobody to be connected", |node| {
         node.online().unwrap().is_empty().then_some(())
@@ -427,4 +434,50 @@ async fn who_is_in_range_and_does_not_answer_is_called_with_growing_pauses() {
     assert!(!bluetooth.may_dial(endpoint) && bluetooth.due(|_| false).is_empty());
     tokio::time::advance(YIELD).await;
     assert!(bluetooth.may_dial(endpoint));
+}
+
+/// Somebody who is seen on the local network and heard over Bluetooth is one person, whichever came
+/// first, with one set of words, and becomes one contact.
+#[tokio::test]
+async fn a_person_who_is_there_over_both_links_stands_once() {
+    for lan_first in [false, true] {
+        let room = Room::new(Air::default());
+        // Both on IPv4's loopback: here IP leads to the other too.
+        let (ana, ben) = (bench(&room, 2, "Ana").await, bench(&room, 4, "Ben").await);
+        room.part(2, 4, lan_first);
+        ana.open_nearby(None).await.unwrap();
+        ben.open_nearby(None).await.unwrap();
+        if lan_first {
+            nearby::tests::see(&ana, &ben);
+        }
+        let words = |node: &Node| the_only_one(node).map(|person| (person.id, person.words));
+        let first = until(&ana, "Ben", |ana| {
+            words(ana).filter(|_| words(&ben).is_some())
+        })
+        .await;
+        assert_eq!(first.1, words(&ben).unwrap().1);
+        // The other link shows up too.
+        let before = room.connected_by(2) + room.connected_by(4);
+        if lan_first {
+            room.part(2, 4, false);
+            until(&ana, "a channel", |_| {
+                (room.connected_by(2) + room.connected_by(4) > before).then_some(())
+            })
+            .await;
+        } else {
+            nearby::tests::see(&ana, &ben);
+        }
+        assert_eq!(words(&ana), Some(first.clone()));
+        for node in [&ana, &ben] {
+            node.accept_nearby(&the_only_one(node).unwrap().id).unwrap();
+        }
+        for node in [&ana, &ben] {
+            until(node, "a contact", |node| {
+                assert_eq!(words(node).map(|known| known.1), Some(first.1.clone()));
+                matches!(the_only_one(node)?.stage, NearbyStage::Done { .. }).then_some(())
+            })
+            .await;
+            assert_eq!(node.contacts(&PageQuery::default()).unwrap().items.len(), 1);
+        }
+    }
 }

@@ -427,7 +427,8 @@ fn noise(number: u64) -> Envelope {
 
 #[test]
 fn a_flood_of_letters_is_bounded_and_takes_nobody_elses_place() {
-    let store = Store::on(&Disk::new()).unwrap();
+    let disk = Disk::new();
+    let store = Store::on(&disk).unwrap();
     let people: Vec<_> = (0..12_u8).map(|n| IdentityId([n; 32])).collect();
     store
         .run(|txn| {
@@ -454,10 +455,15 @@ fn a_flood_of_letters_is_bounded_and_takes_nobody_elses_place() {
             })
             .unwrap()
     };
-    // Ten fill all of it, each to its own bound, and get no further.
+    // Ten fill all of it, each to its own bound, and get no further with a million letters.
     for person in &people[..10] {
-        assert_eq!(leave(person, 1_500), 1_000);
+        assert_eq!(leave(person, 100_000), 1_000);
     }
+    let written = disk.image().len();
+    assert!(
+        written < 64 << 20,
+        "{written} bytes for 10,000 letters of 1.4 kB"
+    );
     // Who has less here still finds room: the oldest of who has most go.
     assert_eq!(leave(&people[10], 300), 300);
     let snapshot = store.read().unwrap();

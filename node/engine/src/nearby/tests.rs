@@ -53,7 +53,7 @@ fn seen(node: &Node) -> Seen {
 }
 
 /// Each sees the other, as by an announcement.
-fn see(one: &Node, other: &Node) {
+pub(crate) fn see(one: &Node, other: &Node) {
     for (from, to) in [(one, other), (other, one)] {
         let seen = seen(to);
         saw(&from.0, &from.0.nearby.opening().unwrap(), seen);
