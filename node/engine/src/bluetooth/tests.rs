@@ -473,7 +473,7 @@ async fn a_person_who_is_there_over_both_links_stands_once() {
         }
         for node in [&ana, &ben] {
             until(node, "a contact", |node| {
-                assert_eq!(words(node).map(|known| known.1), Some(first.1.clone()));
+                assert_eq!(words(node).map(|known| known.1), Some(first.1));
                 matches!(the_only_one(node)?.stage, NearbyStage::Done { .. }).then_some(())
             })
             .await;

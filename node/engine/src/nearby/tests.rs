@@ -1,6 +1,7 @@
 //! Nodes on loopback, where nobody is announced: who is seen is told by hand.
 
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::*;
 use crate::{
