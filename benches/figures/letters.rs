@@ -23,8 +23,8 @@ const TIME_TARGET: Duration = Duration::from_secs(1);
 const NONE_TARGET: u64 = 300;
 /// Bytes of the shortest envelope.
 const ENVELOPE_BYTES: usize = 1_447;
-/// Bytes of the hashes alone.
-const NAMES_BYTES: u64 = 8 * CARRIED_MAX as u64;
+/// Bytes of the hints alone.
+const NAMES_BYTES: u64 = 4 * CARRIED_MAX as u64;
 /// Letters of one transaction.
 const BATCH: u64 = 1_000;
 /// Between two questions.

@@ -99,8 +99,8 @@ async fn hear_out(liar: &mut Liar) {
 /// Names a letter so many times, and brings what `bring` says whenever it is asked for one; gives how
 /// often it was.
 async fn offer(liar: &mut Liar, envelope: &Envelope, times: usize, bring: &[u8]) -> usize {
-    let hash = liar.hasher.ours(envelope.outside().tag);
-    liar.say(&Frame::Carried(vec![hash; times])).await;
+    let hint = liar.hasher.hint(envelope.outside().tag);
+    liar.say(&Frame::Carried(vec![hint; times])).await;
     let mut asked = 0;
     while asked < times.min(BAD_MAX - 3) {
         let places = liar
@@ -139,7 +139,7 @@ fn floods(envelope: &Envelope) -> Vec<(&'static str, Vec<Vec<u8>>)> {
         once: Vec::new(),
         last_resort: Some(LastResort::sign(key, u16::MAX, &stranger, party)),
     };
-    let names = Frame::Carried(vec![[4; 8]; CARRIED_MAX]).encode();
+    let names = Frame::Carried(vec![[4; 4]; CARRIED_MAX]).encode();
     let many = 3 * CARRIED_PER_CONTACT_MAX as u64;
     vec![
         ("an unasked letter", vec![letter(0)]),
@@ -189,6 +189,24 @@ fn one_who_lies_drops_replays_and_floods_stops_no_letter() {
         eprintln!("{what}");
         runtime.block_on(is_refused(&to, number + 1, frames.into_iter()));
     }
+    // Who asks for letters of others gets nothing, and not for ever.
+    runtime.block_on(async {
+        let mut liar = Liar::meet(&to, LIARS - 1).await;
+        let named = |frame| matches!(frame, Frame::Carried(_)).then_some(());
+        liar.hears(named).await;
+        let want = Frame::Want(vec![(0, [0; 8])]);
+        for _ in 0..64 {
+            liar.say(&want).await;
+            let brought = liar.hears(|frame| match frame {
+                Frame::Letter { place, envelope } => Some((place, envelope)),
+                _ => None,
+            });
+            assert_eq!(brought.await, (0, Vec::new()));
+        }
+        liar.say(&want).await;
+        let how = liar.until_thrown_out().await;
+        assert_eq!(how, CloseReason::Remote(CloseCode::Misbehaved));
+    });
     let more = memory(&ana, "VmHWM").saturating_sub(before);
     eprintln!("{more} bytes above {before}");
     assert!(more < MEMORY_BYTES, "{more}");
@@ -225,8 +243,8 @@ fn one_who_lies_drops_replays_and_floods_stops_no_letter() {
     // What came is asked for no more; who carried it is told so.
     runtime.block_on(async {
         let mut liar = Liar::meet(&to, 5).await;
-        let hash = liar.hasher.ours(taken[1].outside().tag);
-        liar.say(&Frame::Carried(vec![hash])).await;
+        let hint = liar.hasher.hint(taken[1].outside().tag);
+        liar.say(&Frame::Carried(vec![hint])).await;
         let receipts = liar
             .hears(|frame| match frame {
                 Frame::Receipts(receipts) => Some(receipts),

@@ -14,7 +14,7 @@ use proto::{
     DeviceId, EntryId, IdentityId, Millis, SpaceId,
     body::Body,
     card::PairSecret,
-    courier::{Frame, TagHasher},
+    courier::{Frame, TagHasher, meant},
     entry::Header,
     keys::{DeviceKey, Domain},
     limits::CARRIED_MAX,
@@ -163,19 +163,19 @@ impl Bench {
         let hasher = TagHasher::new(&[1; 32], true);
         let theirs = TagHasher::new(&[1; 32], false);
         let began = Instant::now();
-        let hashes: Vec<_> = (0..CARRIED_MAX as u128)
-            .map(|n| hasher.ours(Tag(n.to_be_bytes())))
+        let hints: Vec<_> = (0..CARRIED_MAX as u128)
+            .map(|n| hasher.hint(Tag(n.to_be_bytes())))
             .collect();
-        let frame = Frame::Carried(hashes).encode();
+        let frame = Frame::Carried(hints).encode();
         let named = began.elapsed();
         let began = Instant::now();
         let expected = CONTACTS * 2 * WINDOW;
         let tags = (0..expected).map(|n| (self.line.tag(n), n));
         let known = theirs.theirs(tags);
-        let Ok(Frame::Carried(hashes)) = Frame::decode(&frame) else {
+        let Ok(Frame::Carried(hints)) = Frame::decode(&frame) else {
             return println!("the frame isn't read");
         };
-        let found = hashes.iter().filter(|hash| known.contains_key(*hash));
+        let found = hints.iter().flat_map(|hint| meant(&known, *hint));
         println!(
             "{CARRIED_MAX} carried letters are named in {} bytes and {:.1} ms; the other side, with {expected} tags of {CONTACTS} contacts, finds {} of its own in {:.1} ms",
             frame.len(),

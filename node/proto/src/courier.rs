@@ -23,11 +23,17 @@ pub const LAST_TYPE: u8 = 47;
 /// Bytes of a tag's hash: of 10,000 carried and 100,000 expected tags two are equal by chance once
 /// in 10^10 meetings, and then a letter is carried to somebody who can't open it.
 pub const HASH_BYTES: usize = 8;
+/// Bytes of a tag's hint, the beginning of its hash. Of 10,000 carried and 10,000 expected tags two begin
+/// alike in every fortieth meeting, and then a letter is asked for in vain; and naming 10,000 takes half
+/// the bytes.
+pub const HINT_BYTES: usize = 4;
 /// Letters asked for, receipts or acknowledgements in one frame at most.
 pub const LIST_MAX: usize = 1_024;
 
 /// A tag's hash on one connection.
 pub type TagHash = [u8; HASH_BYTES];
+/// What is said of a tag that is carried.
+pub type TagHint = [u8; HINT_BYTES];
 
 /// Whether a control frame is one of this module's.
 #[must_use]
@@ -40,8 +46,8 @@ pub fn is_courier(frame: &[u8]) -> bool {
 /// A frame about letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// Hashes of tags that the sender carries. Places in all of these frames of a session count on.
-    Carried(Vec<TagHash>),
+    /// Hints of tags that the sender carries. Places in all of these frames of a session count on.
+    Carried(Vec<TagHint>),
     /// Asks for letters by their places, each with the tag's hash as the asker makes it: who doesn't know
     /// a tag gets nothing.
     Want(Vec<(u32, TagHash)>),
@@ -86,10 +92,8 @@ impl Frame {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
-            Self::Carried(hashes) => {
-                put_list(&mut out, 32, hashes, |out, hash| {
-                    out.extend_from_slice(hash)
-                });
+            Self::Carried(hints) => {
+                put_list(&mut out, 32, hints, |out, hint| out.extend_from_slice(hint));
             }
             Self::Want(places) => {
                 put_list(&mut out, 33, places, |out, (place, hash)| {
@@ -256,12 +260,30 @@ impl TagHasher {
         Self::hash(&self.theirs, tag)
     }
 
-    /// Tags by the hashes that the other side says if it carries them.
+    /// What we say of a tag that we carry.
+    #[must_use]
+    pub fn hint(&self, tag: Tag) -> TagHint {
+        let mut hint = [0; HINT_BYTES];
+        hint.copy_from_slice(self.ours(tag).split_at(HINT_BYTES).0);
+        hint
+    }
+
+    /// Tags by the hashes whose hints the other side says if it carries them.
     pub fn theirs<T>(&self, tags: impl IntoIterator<Item = (Tag, T)>) -> BTreeMap<TagHash, T> {
         tags.into_iter()
             .map(|(tag, of)| (Self::hash(&self.theirs, tag), of))
             .collect()
     }
+}
+
+/// What of [`TagHasher::theirs`] a hint may mean; nothing, as a rule.
+pub fn meant<T>(tags: &BTreeMap<TagHash, T>, hint: TagHint) -> impl Iterator<Item = &T> {
+    let at = |filler: u8| {
+        let mut hash = [filler; HASH_BYTES];
+        hash.split_at_mut(HINT_BYTES).0.copy_from_slice(&hint);
+        hash
+    };
+    tags.range(at(0)..=at(u8::MAX)).map(|(_, of)| of)
 }
 
 #[cfg(test)]
@@ -271,7 +293,7 @@ mod tests {
 
     fn all() -> Vec<Frame> {
         vec![
-            Frame::Carried(vec![[1; 8], [2; 8]]),
+            Frame::Carried(vec![[1; 4], [2; 4]]),
             Frame::Want(vec![(0, [1; 8]), (70_000, [2; 8])]),
             Frame::Letter {
                 place: 3,
@@ -312,11 +334,27 @@ mod tests {
             TagHasher::new(&[1; 32], true),
             TagHasher::new(&[1; 32], false),
         );
-        let expected = acceptor.theirs([(tag, "letter")]);
+        let expected = acceptor.theirs([(tag, "letter"), (Tag([4; 16]), "another")]);
         assert_eq!(expected.get(&dialer.ours(tag)), Some(&"letter"));
+        let meant: Vec<_> = meant(&expected, dialer.hint(tag)).collect();
+        assert_eq!(meant, [&"letter"]);
         assert!(!expected.contains_key(&acceptor.ours(tag)));
         let later = TagHasher::new(&[2; 32], true);
         assert!(!expected.contains_key(&later.ours(tag)));
+    }
+
+    #[test]
+    fn a_hint_means_every_hash_that_begins_so() {
+        let hash = |first: u8, last: u8| [9, 9, 9, first, 0, 0, 0, last];
+        let tags = BTreeMap::from([
+            (hash(7, 0xff), 0),
+            (hash(8, 0), 1),
+            (hash(8, 0xff), 2),
+            (hash(9, 0), 3),
+        ]);
+        let meant = |last| meant(&tags, [9, 9, 9, last]).copied().collect::<Vec<_>>();
+        assert_eq!(meant(8), [1, 2]);
+        assert_eq!(meant(6), []);
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use std::{
 
 use proto::{
     DeviceId, EndpointId, IdentityId,
-    courier::{Frame, LIST_MAX, TagHash, TagHasher},
+    courier::{Frame, LIST_MAX, TagHash, TagHasher, TagHint, meant},
     limits::CARRIED_MAX,
     seal::{Envelope, Party, Receipt, Tag},
 };
@@ -46,6 +46,9 @@ const FRAMES_OUT_MAX: usize = 4;
 const NAMED_MAX: usize = 2 * CARRIED_MAX;
 /// Letters of one session that can't be opened, after which no more are asked for.
 const BAD_MAX: usize = 32;
+/// Letters of others that one side asks for in a session: with 64,000 expected tags three by chance where
+/// as many are named as may be.
+const MISTAKEN_MAX: usize = 64;
 
 /// What the task has for the meeting.
 pub(crate) enum Word {
@@ -106,6 +109,7 @@ impl Exchange {
             wanted: VecDeque::new(),
             asked: BTreeMap::new(),
             bad: 0,
+            mistaken: 0,
             room_given: (0, 0),
             room: (0, 0),
             handed: BTreeSet::new(),
@@ -182,6 +186,8 @@ struct Desk {
     wanted: VecDeque<(u32, TagHash, Expected)>,
     asked: BTreeMap<u32, Expected>,
     bad: usize,
+    /// How often they asked for a letter of somebody else's.
+    mistaken: usize,
     /// What they may still leave here.
     room_given: (u32, u64),
     /// What we may still leave there.
@@ -260,7 +266,7 @@ impl Desk {
     async fn handle(&mut self, frame: &[u8]) -> Result<(), Stop> {
         let frame = Frame::decode(frame).map_err(|_| Stop::Misbehaved("a frame about letters"))?;
         match frame {
-            Frame::Carried(hashes) => self.look_through(&hashes).await,
+            Frame::Carried(hints) => self.look_through(&hints).await,
             Frame::Want(places) => self.bring(&places).await,
             Frame::Letter { place, envelope } => self.open(place, &envelope).await,
             Frame::Receipts(receipts) => self.take_receipts(receipts).await,
@@ -331,12 +337,12 @@ impl Desk {
             return Ok(());
         };
         self.named_from = last + 1;
-        let hashes = fresh
+        let hints = fresh
             .iter()
-            .map(|(_, tag)| self.hasher.ours(*tag))
+            .map(|(_, tag)| self.hasher.hint(*tag))
             .collect();
         self.named.extend(fresh.into_iter().map(Some));
-        self.say(Frame::Carried(hashes)).await
+        self.say(Frame::Carried(hints)).await
     }
 
     /// Brings letters that they recognised, each once, to who shows to know their tags.
@@ -346,15 +352,25 @@ impl Desk {
         }
         for (place, hash) in places {
             let at = usize::try_from(*place).unwrap_or(usize::MAX);
-            let named = self.named.get_mut(at).and_then(Option::take);
-            let Some((number, _)) = named.filter(|(_, tag)| self.hasher.of_theirs(*tag) == *hash)
-            else {
+            let place = *place;
+            let Some(Some((number, tag))) = self.named.get(at).copied() else {
                 return Err(Stop::Misbehaved("a letter that wasn't named"));
             };
-            let carried = self.inner.store.read()?.carried(&number)?;
-            // What was dropped meanwhile is brought as nothing.
-            let envelope = carried.map(|carried| carried.envelope).unwrap_or_default();
-            let place = *place;
+            let mut envelope = Vec::new();
+            if self.hasher.of_theirs(tag) == *hash {
+                if let Some(named) = self.named.get_mut(at) {
+                    *named = None;
+                }
+                // What was dropped meanwhile is brought as nothing.
+                let carried = self.inner.store.read()?.carried(&number)?;
+                envelope = carried.map(|carried| carried.envelope).unwrap_or_default();
+            } else {
+                // They expect another, whose hint is the same.
+                self.mistaken += 1;
+                if self.mistaken > MISTAKEN_MAX {
+                    return Err(Stop::Misbehaved("letters of others asked for"));
+                }
+            }
             self.say(Frame::Letter { place, envelope }).await?;
         }
         Ok(())
@@ -362,9 +378,9 @@ impl Desk {
 
     // What they carry for us.
 
-    async fn look_through(&mut self, hashes: &[TagHash]) -> Result<(), Stop> {
+    async fn look_through(&mut self, hints: &[TagHint]) -> Result<(), Stop> {
         let first = self.heard;
-        self.heard += hashes.len();
+        self.heard += hints.len();
         if self.heard > NAMED_MAX {
             return Err(Stop::Misbehaved("too many letters named"));
         }
@@ -378,16 +394,17 @@ impl Desk {
                 self.expected = self.hasher.theirs(tags);
                 self.expected_of = Some(now);
             }
-            for (place, hash) in (first..).zip(hashes) {
-                let Some((tag, of)) = self.expected.get(hash) else {
-                    continue;
-                };
-                if of.arrived {
-                    receipts.extend(snapshot.owed(tag)?.map(|owed| owed.receipt));
-                } else {
-                    let place = u32::try_from(place).unwrap_or(u32::MAX);
-                    let hash = self.hasher.ours(*tag);
-                    self.wanted.push_back((place, hash, *of));
+            for (place, hint) in (first..).zip(hints) {
+                for (tag, of) in meant(&self.expected, *hint) {
+                    if of.arrived {
+                        receipts.extend(snapshot.owed(tag)?.map(|owed| owed.receipt));
+                    } else {
+                        let place = u32::try_from(place).unwrap_or(u32::MAX);
+                        let hash = self.hasher.ours(*tag);
+                        self.wanted.push_back((place, hash, *of));
+                        // A place is asked for once; next time hints are others.
+                        break;
+                    }
                 }
             }
         }
