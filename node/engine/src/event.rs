@@ -28,7 +28,7 @@ pub struct Event {
 /// Kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
-    /// An entry was written or arrived, durable by now.
+    /// An entry was written, arrived, changed or is gone, durable by now.
     Entry,
     /// A contact or an invite changed.
     Contact,

@@ -14,13 +14,13 @@ use proto::{
 use crate::{
     ends::Doubt,
     error::{Error, ImportError, Result},
+    forget::{Forgotten, put_gone},
     keys::{ItemKey, ItemValue, Key, Place, u32_at},
     project::{Entering, NewEntry, edge_key, known_body, link_key, order_in_time, place_key},
     rows::FeedRow,
     segment::Loaded,
     serve::facts_of,
     tables::{Source, Table},
-    timers::{Forgotten, put_gone},
     txn::{Numbers, Txn},
     work::Work,
 };

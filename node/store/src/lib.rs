@@ -30,6 +30,7 @@ mod doctor;
 mod ends;
 mod error;
 mod feeds;
+mod forget;
 mod fresh;
 #[doc(hidden)]
 pub mod fuzz;
@@ -71,6 +72,7 @@ pub use covers::Agreement;
 pub use doctor::{CheckUp, FINDINGS_MAX, Finding, Part};
 pub use error::{Error, ImportError, OpenError, Result};
 pub use feeds::{Appended, Filled, Imported};
+pub use forget::Deleted;
 pub use project::{NewEntry, is_doubtful};
 pub use proto::body::{InForce, Lifetime, Placed};
 pub use reading::{Cursor, Entry, Item, Page, Reblogged, TopicNumber};
@@ -91,7 +93,7 @@ pub use tables::{
     Bounds, Bytes, ID_KEY, ID_VALUE, ITEM_KEY, ITEM_VALUE, IdRows, ItemBounds, ItemRows, Rows,
 };
 pub use tables::{Source, Table};
-pub use timers::{Deleted, Expiry, UNREAD_MS_MAX, Vanished};
+pub use timers::{Expiry, UNREAD_MS_MAX, Vanished};
 pub use topics::Topic;
 pub use txn::Txn;
 pub use usage::{CONVERSATION_RESERVE_BYTES, QUOTA_BYTES_DEFAULT, Usage};

@@ -6,7 +6,7 @@ use proto::{EntryId, Millis, SpaceId};
 
 use crate::{
     error::Result,
-    keys::{ItemValue, Key, number_at, u32_at},
+    keys::{ItemKey, ItemValue, Key, Place, item_bounds, number_at, u32_at},
     reading::{Shared, TopicNumber},
     rows::{TopicKind, TopicRow},
     tables::{Source, Table},
@@ -52,7 +52,10 @@ impl Txn<'_> {
                 continue;
             };
             let index = ItemValue::decode(&value).index;
-            changed.extend(self.mark_topic(topic, now, |row| row.read.insert(index))?);
+            if let Some(space) = self.mark_topic(topic, |row| row.read.insert(index))? {
+                self.begin_read(topic, [key.place], now)?;
+                changed.insert(space);
+            }
         }
         Ok(changed)
     }
@@ -62,7 +65,10 @@ impl Txn<'_> {
     /// # Errors
     /// The database's.
     pub fn mark_topic_read(&mut self, topic: TopicNumber, now: Millis) -> Result<Option<SpaceId>> {
-        self.mark_topic(topic.0, now, |row| row.read.insert_range(0, row.next_index))
+        let unread = self.unread_of_conversation(topic.0)?;
+        let marked = self.mark_topic(topic.0, |row| row.read.insert_range(0, row.next_index))?;
+        self.begin_read(topic.0, unread, now)?;
+        Ok(marked)
     }
 
     /// Marks everything in a space read; false where that changed nothing.
@@ -92,10 +98,47 @@ impl Txn<'_> {
         Ok(changed)
     }
 
+    /// Messages that weren't read, of a conversation: a walk from the end over what isn't read.
+    fn unread_of_conversation(&self, topic: u32) -> Result<Vec<Place>> {
+        let row = self.known_topic(topic)?;
+        let mut left = row.unread();
+        let mut unread = Vec::new();
+        if row.kind != TopicKind::Conversation {
+            return Ok(unread);
+        }
+        let (low, high) = (ItemKey::lowest(topic), ItemKey::highest(topic));
+        for item in self.0.item_rows(item_bounds(&low, &high))?.rev() {
+            if left == 0 {
+                break;
+            }
+            let (key, value) = item?;
+            if !row.read.contains(ItemValue::decode(value.value()).index) {
+                left -= 1;
+                unread.push(ItemKey::decode(key.value()).place);
+            }
+        }
+        Ok(unread)
+    }
+
+    /// The time of what disappears begins when it was read.
+    fn begin_read(
+        &mut self,
+        topic: u32,
+        places: impl IntoIterator<Item = Place>,
+        now: Millis,
+    ) -> Result<()> {
+        let row = self.known_topic(topic)?;
+        if row.kind == TopicKind::Conversation {
+            for place in places {
+                self.start_read(row.space, place, now)?;
+            }
+        }
+        Ok(())
+    }
+
     fn mark_topic(
         &mut self,
         topic: u32,
-        now: Millis,
         mark: impl FnOnce(&mut TopicRow),
     ) -> Result<Option<SpaceId>> {
         let mut row = self.known_topic(topic)?;
@@ -112,9 +155,6 @@ impl Txn<'_> {
             .saturating_sub(u64::from(before))
             .saturating_add(u64::from(after));
         self.put_row(&row.space.to_be_bytes(), &counts)?;
-        if row.kind == TopicKind::Conversation {
-            self.start_read(row.space, &row.read, now)?;
-        }
         Ok(Some(self.space_row(row.space)?.id))
     }
 }

@@ -166,7 +166,8 @@ impl Work {
                     }
                 }
                 shown_order = order;
-                shown = Some(self.add_item(txn, topic, entering, order, order)?);
+                let (_, received, read) = self.add_item(txn, topic, entering, order, order)?;
+                shown = Some((received, read));
             }
             Role::Relation(relation) => {
                 new.target = Some(relation.target());

@@ -461,7 +461,7 @@ impl Txn<'_> {
         let number = self.known_space(space)?;
         let key = Key::new().u32(number).bytes(&contact.0);
         self.put(Table::Acknowledged, key.as_slice(), &entries.to_be_bytes())?;
-        self.start_delivered_below(number, entries, now)?;
+        self.start_delivered_between(number, (known, entries), now)?;
         Ok(true)
     }
 
@@ -481,6 +481,9 @@ impl Txn<'_> {
         let mut done = self.sweep_feeds(space, rows)?;
         if done < rows {
             done += self.sweep_topics(space, rows - done)?;
+        }
+        if done < rows {
+            done += self.forget_timers(space, rows - done)?;
         }
         for table in BY_SPACE {
             if done < rows {
@@ -657,6 +660,5 @@ const BY_SPACE: &[Table] = &[
     Table::Branches,
     Table::Acknowledged,
     Table::Gaps,
-    Table::Timers,
     Table::Forgotten,
 ];

@@ -53,12 +53,19 @@ pub(crate) fn lifetime(seconds: u64) -> String {
 
 /// What a line of a conversation says: after its author's name, or by itself where that is us.
 pub(crate) fn setting_words(setting: &ConversationSetting, own: bool) -> String {
-    let stay = setting.lifetime_s.map(|seconds| match seconds {
-        0 => "set that messages stay from here on".to_owned(),
-        seconds => format!(
-            "set that messages disappear {} after they were read",
-            lifetime(seconds.into())
-        ),
+    let stay = setting.lifetime_s.map(|seconds| {
+        let does = match (setting.taken_over, own) {
+            (false, _) => "set",
+            (true, true) => "went along",
+            (true, false) => "goes along",
+        };
+        match seconds {
+            0 => format!("{does} that messages stay from here on"),
+            seconds => format!(
+                "{does} that messages disappear {} after they were read",
+                lifetime(seconds.into())
+            ),
+        }
     });
     let receipts = setting.receipts.map(|receipts| match (receipts, own) {
         (true, _) => "would like to tell each other when messages are read",

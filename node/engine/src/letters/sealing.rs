@@ -10,7 +10,7 @@ use std::{
 
 use proto::{
     DeviceId, EndpointId, IdentityId, Millis, SpaceId,
-    body::Body,
+    body::{Body, Lifetime},
     entry::Header,
     keys::{DeviceKey, Domain},
     limits::{BATCH_BYTES_MAX, LETTER_DAYS},
@@ -242,10 +242,12 @@ fn seal_for(
         let Some((header, body)) = own_entry(txn, space, me.party.device, seq)? else {
             continue;
         };
-        // That something was read is told when the two meet.
-        if matches!(Body::decode(&body), Ok(Body::Receipt { .. })) {
-            continue;
-        }
+        let lifetime = match Body::decode(&body) {
+            // That something was read is told when the two meet.
+            Ok(Body::Receipt { .. }) => continue,
+            Ok(said) if said.can_vanish() => txn.lifetime_of(space, me.party.device, seq)?,
+            _ => Lifetime::STAYS,
+        };
         let mut lines = lines_of(txn, device)?;
         // The receiver looks for so many on either side of the highest that came, so nobody may be left behind.
         let from = lines.arrived.min(lowest);
@@ -263,7 +265,6 @@ fn seal_for(
         };
         let mut random = Zeroizing::new([0; SEAL_RANDOM_BYTES]);
         files::fill_random(&mut *random);
-        let lifetime = txn.lifetime_of(space, me.party.device, seq)?;
         let (number, expires_day) = (lines.next, expiry(now, lifetime));
         let Ok(envelope) = line.seal(&letter, &prekey, number, expires_day, random) else {
             // The key isn't good, or the entry is too long for any letter.
@@ -577,7 +578,10 @@ pub(crate) fn settle(
         .collect();
     for (seq, loose) in loose {
         let facts = txn.facts(space, device)?;
-        if seq < facts.head.next {
+        let above = facts
+            .tail
+            .is_some_and(|tail| (tail.start..tail.next).contains(&seq));
+        if seq < facts.head.next || above {
             let id = loose_header(space, device, seq, &loose).id();
             // Its author may have dropped it by now, and it isn't read here yet.
             if txn

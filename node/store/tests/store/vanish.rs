@@ -10,7 +10,9 @@ use proto::{
 use store::{Expiry, Store, UNREAD_MS_MAX, sim::Disk};
 
 use crate::{
-    support::{T0, edit, feed_of, healthy, pull, react, runs, settle, take, take_all, write},
+    support::{
+        T0, edit, feed_of, healthy, pull, react, runs, settle, take, take_all, until, write,
+    },
     talk::{DAY, MINUTE, SPACE, Side, holds, pair, pair_on, setting},
 };
 
@@ -228,6 +230,41 @@ fn a_contact_hides_only_what_its_own_setting_covers() {
     assert_eq!(ben.holes(&ana.device), [1, 5]);
     assert_ne!(ana.digest(), ben.digest());
     healthy(&ben.store);
+}
+
+/// What is noted by time named the devices of a conversation that was left, for up to a year.
+#[test]
+fn a_left_conversation_leaves_no_timer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("waymeet.redb");
+    let (ana, ben) = pair_on(Store::in_memory().unwrap(), Store::open(&path).unwrap());
+    ana.set(T0, 3_600);
+    ana.say(T0, "words");
+    ben.meet(&ana, T0 + 1);
+    assert!(ben.store.read().unwrap().next_due().unwrap().is_some());
+    write(&ben.store, |txn| txn.leave_space(SPACE)).unwrap();
+    until("the rest to be swept", || {
+        !ben.store.read().unwrap().is_leaving().unwrap()
+    });
+    drop(ben);
+    let database = redb::Database::open(&path).unwrap();
+    let read = redb::ReadableDatabase::begin_read(&database).unwrap();
+    for name in [
+        "covers-1",
+        "wishes-1",
+        "reads-1",
+        "timers-1",
+        "due-1",
+        "forgotten-1",
+    ] {
+        let definition: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new(name);
+        let table = read.open_table(definition).unwrap();
+        assert_eq!(
+            redb::ReadableTableMetadata::len(&table).unwrap(),
+            0,
+            "{name}"
+        );
+    }
 }
 
 #[test]
