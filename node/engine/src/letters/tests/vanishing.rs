@@ -186,3 +186,124 @@ fn a_receipt_of_reading_between_two_messages_holds_nothing_up() {
     assert!(cem.store.read().unwrap().has_loose().unwrap());
     cem.healthy();
 }
+
+impl Side {
+    fn from(&self, author: &Self) -> From {
+        From {
+            contact: author.me.party.identity,
+            endpoint: EndpointId([7; 32]),
+            own: self.me.party.identity,
+            device: self.me.party.device,
+            now: NOW,
+        }
+    }
+
+    /// What a meeting does after it brought entries.
+    fn settle(&self, author: &Self) {
+        let from = self.from(author);
+        let device = author.me.party.device;
+        self.store
+            .run(|txn| settle(txn, space(), device, &from, &mut Default::default()))
+            .unwrap();
+        self.healthy();
+    }
+
+    /// Ana's message is here by a letter, above a gap and unread, and Ana's own copy is gone.
+    fn has_what_its_author_dropped(&self, ana: &Self) -> Vec<Envelope> {
+        ana.write("before");
+        ana.set(60);
+        ana.write("secret words");
+        let letters = envelopes(&ana.seal(NOW));
+        let receipts: Vec<_> = [3, 2]
+            .into_iter()
+            .filter_map(|at| self.open(&letters[at]))
+            .collect();
+        ana.store
+            .run(|txn| carrying::receipts(txn, &mut None, &receipts, NOW))
+            .unwrap();
+        assert_eq!(ana.vanish(NOW.plus(MINUTE)), 1);
+        assert_eq!(self.texts(), ["", "secret words"]);
+        letters
+    }
+
+    /// Unread until now; then it is read, and goes.
+    fn reads_and_drops_it(&self) {
+        let snapshot = self.store.read().unwrap();
+        let topic = snapshot.conversation(space()).unwrap().unwrap();
+        let items = snapshot.last_items(topic.number, 10).unwrap().items;
+        let item = items.iter().find(|item| item.text == "secret words");
+        assert!(item.unwrap().unread);
+        drop(snapshot);
+        self.store
+            .run(|txn| txn.mark_space_read(space(), NOW))
+            .unwrap();
+        assert_eq!(self.vanish(NOW.plus(MINUTE)), 1);
+        self.healthy();
+        self.store.rest();
+        assert!(!contains(self, "secret words"));
+    }
+}
+
+/// The author's copy was gone one minute after the receipt; the meeting that closed the gap then took the
+/// message from its receiver, who hadn't read it yet.
+#[test]
+fn what_came_in_a_letter_outlives_its_authors_copy_until_it_is_read() {
+    let (ana, cem) = two();
+    cem.has_what_its_author_dropped(&ana);
+    let device = ana.me.party.device;
+    let mut next = 0;
+    loop {
+        let run = ana.store.read().unwrap().run(space(), device, next, 1, 1);
+        let Some(run) = run.unwrap() else {
+            break;
+        };
+        next = run.end;
+        let view = cem.store.read().unwrap();
+        let facts = view.facts(space(), device).unwrap();
+        let context = view.context(space()).unwrap().unwrap();
+        drop(view);
+        let outcome = proto::verify::verify_run(&context, &facts, run.bytes).unwrap();
+        let proto::verify::Outcome::Continues(run) = outcome else {
+            panic!("it continues the feed");
+        };
+        cem.store
+            .run(|txn| Ok(txn.import(space(), run, NOW).unwrap()))
+            .unwrap();
+        cem.settle(&ana);
+    }
+    assert_eq!(cem.texts(), ["before", "", "secret words"]);
+    assert!(!cem.store.read().unwrap().has_loose().unwrap());
+    cem.reads_and_drops_it();
+    assert_eq!(cem.texts(), ["before", ""]);
+    let digest = |side: &Side| side.store.read().unwrap().digest(space()).unwrap();
+    assert_eq!(digest(&ana), digest(&cem));
+}
+
+/// A meeting that brought the newest entries first showed what had come in a letter twice, or without its
+/// text, until the gap below was closed.
+#[test]
+fn what_came_in_a_letter_joins_newer_entries_above_a_gap() {
+    let (ana, cem) = two();
+    let letters = cem.has_what_its_author_dropped(&ana);
+    assert!(cem.open(&letters[0]).is_some());
+    let device = ana.me.party.device;
+    let chunk = ana
+        .store
+        .read()
+        .unwrap()
+        .tail_run(space(), device, (2, None), 10_000);
+    let chunk = chunk.unwrap().unwrap();
+    assert_eq!(chunk.start, 2);
+    let view = cem.store.read().unwrap();
+    let facts = view.facts(space(), device).unwrap();
+    let context = view.context(space()).unwrap().unwrap();
+    drop(view);
+    let tail = proto::verify::verify_tail_chunk(&context, &facts, chunk.bytes).unwrap();
+    cem.store
+        .run(|txn| Ok(txn.import_tail(space(), tail, NOW).unwrap()))
+        .unwrap();
+    cem.settle(&ana);
+    assert_eq!(cem.texts(), ["", "secret words"]);
+    assert!(!cem.store.read().unwrap().has_loose().unwrap());
+    cem.reads_and_drops_it();
+}
