@@ -1,4 +1,4 @@
-//! Taking entries in: imports of verified runs, our own entries, bodies that were missing.
+//! Taking entries in: imports of verified runs and our own entries.
 
 use proto::{
     DeviceId, EntryId, IdentityId, Millis, SpaceId,
@@ -8,17 +8,16 @@ use proto::{
     keys::DeviceKey,
     limits::{ADMISSIONS_PER_INVITER_MAX, DEVICES_PER_IDENTITY_MAX, FEEDS_PER_SPACE_MAX},
     space::SpaceKind,
-    verify::{FeedFacts, Reject, TailFacts, VerifiedItem, VerifiedRun, verify_body},
+    verify::{FeedFacts, Reject, TailFacts, VerifiedItem, VerifiedRun},
 };
 
 use crate::{
     ends::Doubt,
     error::{Error, ImportError, Result},
     forget::{Forgotten, put_gone},
-    keys::{ItemKey, ItemValue, Key, Place, u32_at},
+    keys::{Key, Place, u32_at},
     project::{Entering, NewEntry, edge_key, known_body, link_key, order_in_time, place_key},
     rows::FeedRow,
-    segment::Loaded,
     serve::facts_of,
     tables::{Source, Table},
     txn::{Numbers, Txn},
@@ -52,15 +51,6 @@ pub struct Appended {
     pub seq: u64,
     /// All new entries, in order.
     pub entries: Vec<NewEntry>,
-}
-
-/// What became of a body that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filled {
-    /// It is kept; the entry counts as new.
-    Kept(Box<NewEntry>),
-    /// It isn't missing, or it was retracted.
-    NotMissing,
 }
 
 /// Entries of one feed that come in together.
@@ -357,7 +347,7 @@ impl Txn<'_> {
     }
 
     /// Enters one entry and notes what it does to others.
-    fn take_one(
+    pub(crate) fn take_one(
         &mut self,
         work: &mut Work,
         entering: &Entering<'_>,
@@ -563,121 +553,6 @@ impl Txn<'_> {
             return Ok(Vec::new());
         }
         self.append_one(space, key, now, &Body::decode(genesis)?)
-    }
-
-    /// Keeps a body that was missing.
-    ///
-    /// # Errors
-    /// [`ImportError::Reject`] where it isn't the one that the entry names.
-    pub fn fill(
-        &mut self,
-        space: SpaceId,
-        device: DeviceId,
-        seq: u64,
-        body: &[u8],
-        now: Millis,
-    ) -> Result<Filled, ImportError> {
-        self.keep_body(space, (device, seq), body, now, false)
-    }
-
-    /// Keeps a body that is missing, or that its author has dropped by now because it disappears: it came
-    /// in a letter and isn't read yet.
-    ///
-    /// # Errors
-    /// [`ImportError::Reject`] where it isn't the one that the entry names.
-    pub fn fill_from_letter(
-        &mut self,
-        space: SpaceId,
-        device: DeviceId,
-        seq: u64,
-        body: &[u8],
-        now: Millis,
-    ) -> Result<Filled, ImportError> {
-        self.keep_body(space, (device, seq), body, now, true)
-    }
-
-    /// Whether an absent body that isn't missing may still be kept: it disappears, and hasn't here.
-    fn is_to_be_had(&self, work: &mut Work, place: Place, entry: &Loaded) -> Result<bool> {
-        let author = work.feed(self, place.feed)?.author;
-        let device = work.feed(self, place.feed)?.device;
-        Ok(entry.body.is_none()
-            && work.kind == SpaceKind::Conversation
-            && !work.is_retracted(self, &entry.id, author)?
-            && !self.is_forgotten((work.space, device, place.seq), &entry.id)?
-            && self.gone(place)?.is_none())
-    }
-
-    fn keep_body(
-        &mut self,
-        space: SpaceId,
-        (device, seq): (DeviceId, u64),
-        body: &[u8],
-        now: Millis,
-        excused: bool,
-    ) -> Result<Filled, ImportError> {
-        let mut work = Work::begin(self, space, now.0)?;
-        let Some(feed) = self.feed_number(work.space, device)? else {
-            return Err(Reject::ForeignBody { seq }.into());
-        };
-        let row = work.feed(self, feed)?.clone();
-        let Some(entry) = self.entry_at(space, feed, &row, seq)? else {
-            return Err(Reject::ForeignBody { seq }.into());
-        };
-        verify_body(&work.context, &entry.header, body)?;
-        let place = Place { feed, seq };
-        if self.remove(Table::Holes, place_key(place).as_slice())? {
-            let holes = &mut work.feed_mut(self, feed)?.holes;
-            *holes = holes.saturating_sub(1);
-        } else if !excused || !self.is_to_be_had(&mut work, place, &entry)? {
-            return Ok(Filled::NotMissing);
-        }
-        self.replace_body(space, feed, &row, seq, Some(body))?;
-        let order = self.indexed(&entry.id)?.map(|indexed| indexed.order);
-        let entering = Entering {
-            place,
-            id: entry.id,
-            created: entry.header.created,
-            body: Some(body),
-            order,
-            item: self.take_shadow(&mut work, place, order.unwrap_or(0))?,
-        };
-        let mut after = Vec::new();
-        let mut new = [self.take_one(&mut work, &entering, &mut after)?];
-        work.flush(self)?;
-        self.run_after(&mut work, after, &mut new)?;
-        work.finish(self)?;
-        let [new] = new;
-        Ok(Filled::Kept(Box::new(new)))
-    }
-
-    /// Removes what stands in a topic for an entry whose body was missing, so that the entry can
-    /// take its place.
-    fn take_shadow(
-        &mut self,
-        work: &mut Work,
-        place: Place,
-        order: u64,
-    ) -> Result<Option<ItemValue>> {
-        let Some(topic) = self.gone_topic(place)? else {
-            return Ok(None);
-        };
-        self.remove(Table::Gone, place_key(place).as_slice())?;
-        let key = ItemKey {
-            topic,
-            order,
-            place,
-        };
-        let Some(value) = self.remove_item(&key.encode())? else {
-            return Ok(None);
-        };
-        let row = &mut work.topic_mut(self, topic)?.row;
-        row.items = row.items.saturating_sub(1);
-        work.counts.items = work.counts.items.saturating_sub(1);
-        Ok(Some(ItemValue {
-            retracted: false,
-            missing: false,
-            ..ItemValue::decode(&value)
-        }))
     }
 }
 

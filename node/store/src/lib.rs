@@ -30,6 +30,7 @@ mod doctor;
 mod ends;
 mod error;
 mod feeds;
+mod fill;
 mod forget;
 mod fresh;
 #[doc(hidden)]
@@ -71,7 +72,8 @@ pub use circles::Standing;
 pub use covers::Agreement;
 pub use doctor::{CheckUp, FINDINGS_MAX, Finding, Part};
 pub use error::{Error, ImportError, OpenError, Result};
-pub use feeds::{Appended, Filled, Imported};
+pub use feeds::{Appended, Imported};
+pub use fill::Filled;
 pub use forget::Deleted;
 pub use project::{NewEntry, is_doubtful};
 pub use proto::body::{InForce, Lifetime, Placed};

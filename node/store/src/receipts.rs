@@ -37,8 +37,12 @@ fn read_key(feed: u32, device: DeviceId, up_to: u64) -> Key {
 }
 
 impl<S: Source> View<S> {
-    /// From which order on both people tell each other what was read; `None` where they don't.
-    fn agreed_since(&self, space: SpaceId, own: IdentityId) -> Result<Option<u64>> {
+    /// From which place in a conversation's order on both people tell each other what was read; `None`
+    /// where they don't.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn agreed_since(&self, space: SpaceId, own: IdentityId) -> Result<Option<u64>> {
         let Some(number) = self.space_number(space)? else {
             return Ok(None);
         };
@@ -63,15 +67,20 @@ impl<S: Source> View<S> {
             .map(|(ours, theirs)| ours.max(theirs)))
     }
 
-    /// When the other person read one of our messages; `None` where they didn't say so.
+    /// When the other person read one of our messages, of those since [`Self::agreed_since`]; `None` where
+    /// they didn't say so.
     ///
     /// # Errors
     /// The database's.
-    pub fn read_at(&self, space: SpaceId, own: IdentityId, id: &EntryId) -> Result<Option<Millis>> {
+    pub fn read_at(
+        &self,
+        space: SpaceId,
+        own: IdentityId,
+        since: u64,
+        id: &EntryId,
+    ) -> Result<Option<Millis>> {
         let mut shared = Shared::new(self);
-        let (Some(since), Some(number)) =
-            (self.agreed_since(space, own)?, self.space_number(space)?)
-        else {
+        let Some(number) = self.space_number(space)? else {
             return Ok(None);
         };
         let Some(indexed) = self.indexed(id)?.filter(|indexed| indexed.order >= since) else {

@@ -14,7 +14,8 @@ use proto::{
 
 use crate::{
     error::{ImportError, Result},
-    feeds::{Filled, Imported},
+    feeds::Imported,
+    fill::Filled,
     keys::{Key, Prefixed, number},
     tables::{Source, Table},
     txn::Txn,

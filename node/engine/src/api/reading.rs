@@ -1,22 +1,22 @@
 //! Reading: topics, posts, conversations, what is new, search.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+mod kept;
+
+use std::collections::BTreeMap;
 
 use data_encoding::BASE64URL_NOPAD;
-use proto::{EntryId, IdentityId, SpaceId, body::Lifetime, space::SpaceKind as Kind};
+use proto::{EntryId, IdentityId, SpaceId, space::SpaceKind as Kind};
 use store::{Item, Snapshot};
 
 use super::{Node, bad_cursor, limit, page_of};
 use crate::{
-    Error, Result, clock,
+    Error, Result,
     error::invalid,
     letters::{self, Sealed},
     records::ContactState,
-    vanish,
     view::{
-        Conversation, ConversationPage, ConversationSetting, Cursor, Delivery, Disappearing,
-        Disappears, Hit, News, Page, PageQuery, Person, Post, Reaction, Reblogged, Receipts,
-        Relation, SpaceKind, Topic, TopicKind, TopicPage, Version,
+        Conversation, ConversationPage, Cursor, Delivery, Hit, News, Page, PageQuery, Person, Post,
+        Reaction, Reblogged, Receipts, Relation, SpaceKind, Topic, TopicKind, TopicPage, Version,
     },
 };
 
@@ -36,6 +36,8 @@ struct Reader<'n> {
     node: &'n Node,
     snapshot: Snapshot,
     people: BTreeMap<IdentityId, Person>,
+    /// From where on two people tell each other what was read, by conversation.
+    agreed_since: BTreeMap<SpaceId, Option<u64>>,
     own: IdentityId,
 }
 
@@ -46,6 +48,7 @@ impl Node {
             node: self,
             snapshot: self.0.store.read()?,
             people: BTreeMap::new(),
+            agreed_since: BTreeMap::new(),
             own,
         })
     }
@@ -388,47 +391,6 @@ impl Reader<'_> {
         })
     }
 
-    fn disappearing(
-        &mut self,
-        agreed: &store::Agreement,
-        contact: IdentityId,
-    ) -> Result<Disappearing> {
-        let set = vanish::set_by(agreed, self.own, contact);
-        Ok(Disappearing {
-            lifetime_s: agreed.in_force.lifetime().seconds(),
-            set_by: set.map(|(who, _)| self.person(who)).transpose()?,
-            set_ms: set.map(|(_, at)| at),
-        })
-    }
-
-    /// When a message disappears.
-    fn disappears(&self, item: &Item) -> Result<Option<Disappears>> {
-        if item.topic.0 != [0; 32] {
-            return Ok(None);
-        }
-        let expiry = self.snapshot.expiry(item.space, item.device, item.seq)?;
-        Ok(expiry.map(|expiry| Disappears {
-            lifetime_s: expiry.lifetime.seconds(),
-            at_ms: expiry.at,
-        }))
-    }
-
-    /// What a line of a conversation says.
-    fn setting(&self, item: &Item) -> Result<Option<ConversationSetting>> {
-        let Some(setting) = item.setting else {
-            return Ok(None);
-        };
-        let over = match setting.over {
-            Some(over) => self.snapshot.item(over)?.and_then(|over| over.setting),
-            None => None,
-        };
-        Ok(Some(ConversationSetting {
-            lifetime_s: setting.lifetime.map(Lifetime::seconds),
-            taken_over: over.is_some_and(|over| over.lifetime == setting.lifetime),
-            receipts: setting.receipts,
-        }))
-    }
-
     /// Messages that came in letters and don't join what is held yet.
     fn loose(&mut self, space: SpaceId) -> Result<Vec<Post>> {
         let items = letters::loose_messages(&self.snapshot, space)?;
@@ -507,45 +469,6 @@ impl Reader<'_> {
             posts.push(self.post(item, parent_excerpt, delivery)?);
         }
         Ok(posts)
-    }
-
-    fn delivery(
-        &self,
-        item: &Item,
-        acknowledged: &mut BTreeMap<SpaceId, u64>,
-        sealed: &mut BTreeMap<SpaceId, BTreeMap<u64, Sealed>>,
-    ) -> Result<Option<Delivery>> {
-        if item.topic.0 != [0; 32] || item.author != self.own || item.setting.is_some() {
-            return Ok(None);
-        }
-        let Some(contact) = self.counterpart(item.space)? else {
-            return Ok(None);
-        };
-        let held = match acknowledged.get(&item.space) {
-            Some(held) => *held,
-            None => self.snapshot.acknowledged(item.space, contact)?,
-        };
-        acknowledged.insert(item.space, held);
-        if item.seq < held {
-            let read = self.snapshot.read_at(item.space, self.own, &item.id)?;
-            return Ok(Some(read.map_or(Delivery::Delivered, Delivery::Read)));
-        }
-        let of_space = match sealed.entry(item.space) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(slot) => slot.insert(letters::sealed_to(
-                &self.snapshot,
-                item.space,
-                contact,
-                clock::now(),
-            )?),
-        };
-        Ok(Some(match of_space.get(&item.seq) {
-            Some(Sealed::Delivered) => Delivery::Delivered,
-            _ if !self.node.0.online_meetings(contact).is_empty() => Delivery::Written,
-            Some(Sealed::CarriedBy(people)) => Delivery::Carried(*people),
-            Some(Sealed::Expired) => Delivery::Expired,
-            None => Delivery::Waiting,
-        }))
     }
 
     fn post(

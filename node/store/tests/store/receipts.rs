@@ -41,7 +41,9 @@ fn tell(side: &Side, of: &Side, seq: u64, at: u64) {
 
 fn read_at(side: &Side, id: EntryId) -> Option<u64> {
     let view = side.store.read().unwrap();
-    let read = view.read_at(SPACE, side.device.person(), &id).unwrap();
+    let own = side.device.person();
+    let since = view.agreed_since(SPACE, own).unwrap()?;
+    let read = view.read_at(SPACE, own, since, &id).unwrap();
     read.map(|at| at.0)
 }
 
