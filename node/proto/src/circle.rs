@@ -12,7 +12,7 @@ use crate::{
     admission::Chain,
     body::rule::{Action, HandOver, MemberTag, Removal, Rule},
     ids::{DeviceId, EntryId, IdentityId, SpaceId},
-    limits::{RULES_MAX, TERMS_MAX},
+    limits::{HAND_OVERS_MAX, RULES_MAX, TERMS_MAX},
     verify::LastGood,
 };
 
@@ -244,6 +244,12 @@ impl Government {
         }
     }
 
+    /// Whether both let the same people in and have removed the same, with as much of theirs.
+    #[must_use]
+    pub fn has_the_people_of(&self, other: &Self) -> bool {
+        self.terms == other.terms && self.removed == other.removed
+    }
+
     /// The owner now.
     #[must_use]
     pub fn owner(&self) -> Option<IdentityId> {
@@ -307,16 +313,37 @@ impl Government {
 /// Of each feed as many as count.
 fn keep_first(rules: &mut Vec<Held>) {
     let mut feed = None;
-    let mut count = 0_usize;
+    let mut first = First::default();
     rules.retain(|held| {
-        count = if feed == Some(held.device) {
-            count + 1
-        } else {
-            1
-        };
-        feed = Some(held.device);
-        count <= RULES_MAX
+        if feed != Some(held.device) {
+            feed = Some(held.device);
+            first = First::default();
+        }
+        first.takes(&held.rule)
     });
+}
+
+/// Which rules of a feed are looked at, told in their order: whoever keeps them needs no others.
+#[derive(Debug, Default)]
+pub struct First {
+    rules: usize,
+    hand_overs: usize,
+}
+
+impl First {
+    /// Whether the next one is.
+    pub const fn takes(&mut self, rule: &Rule) -> bool {
+        self.rules += 1;
+        if matches!(rule.action, Action::HandOver(_)) {
+            self.hand_overs += 1;
+            if self.hand_overs > HAND_OVERS_MAX {
+                // It takes no other's place.
+                self.rules -= 1;
+                return false;
+            }
+        }
+        self.rules <= RULES_MAX
+    }
 }
 
 #[cfg(test)]

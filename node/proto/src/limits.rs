@@ -86,5 +86,7 @@ pub const MEMBERS_MAX: usize = 1_000;
 pub const NAMED_MAX: usize = 2 * MEMBERS_MAX;
 /// Rules of one device that count in a circle: its first ones. All are looked at to know who owns it.
 pub const RULES_MAX: usize = 4_096;
+/// Hand-overs of one device that are looked at: each is long, and one that counts is the last of a term.
+pub const HAND_OVERS_MAX: usize = 64;
 /// Owners that a circle has one after the other.
 pub const TERMS_MAX: usize = 64;

@@ -12,7 +12,7 @@ use proto::{
         Body, Rule,
         rule::{Action, Removal},
     },
-    circle::{Government, Held},
+    circle::{First, Government, Held},
     space::SpaceKind,
     verify::{LastGood, Reject, removal_of},
 };
@@ -110,14 +110,22 @@ impl<S: Source> View<S> {
     }
 
     fn rules_by(&self, space: u32, author: IdentityId) -> Result<Vec<Held>> {
-        let rows = self.collect(Table::Rules, rule_key(space, OWNERS, author))?;
-        let mut held = Vec::with_capacity(rows.len());
-        for (key, value) in rows {
-            held.push(held_of(&key, &value).ok_or(Error::Corrupt {
+        let range = Prefixed::new(rule_key(space, OWNERS, author));
+        let mut rules: Vec<Held> = Vec::new();
+        let mut first = First::default();
+        for row in self.0.rows(Table::Rules, range.bounds())? {
+            let (key, value) = row?;
+            let held = held_of(key.value(), value.value()).ok_or(Error::Corrupt {
                 table: Table::Rules.name(),
-            })?);
+            })?;
+            if rules.last().is_none_or(|last| last.device != held.device) {
+                first = First::default();
+            }
+            if first.takes(&held.rule) {
+                rules.push(held);
+            }
         }
-        Ok(held)
+        Ok(rules)
     }
 
     /// What somebody is in a circle, by what is held.
@@ -271,6 +279,15 @@ impl Work {
         Ok(self.government.as_ref())
     }
 
+    /// Rules are about to change: who governs by those before has to be known first.
+    fn rules_change(&mut self, txn: &Txn<'_>) -> Result<()> {
+        if !self.rules_changed {
+            self.government(txn)?;
+            self.rules_changed = true;
+        }
+        Ok(())
+    }
+
     /// A rule came.
     pub(crate) fn enter_rule(
         &mut self,
@@ -286,6 +303,9 @@ impl Work {
             return Ok(());
         };
         let class = class_of(rule);
+        if class == OWNERS {
+            self.rules_change(txn)?;
+        }
         let key = rule_key(self.space, class, author)
             .bytes(&device.0)
             .u64(place.seq);
@@ -293,7 +313,6 @@ impl Work {
         if rule.action == Action::Leave {
             txn.remove_offer_out(&(author, self.id))?;
         }
-        self.rules_changed |= class == OWNERS;
         Ok(())
     }
 
@@ -310,6 +329,9 @@ impl Work {
             return Ok(());
         };
         let class = class_of(rule);
+        if class == OWNERS {
+            self.rules_change(txn)?;
+        }
         let key = rule_key(self.space, class, author)
             .bytes(&device.0)
             .u64(place.seq);
@@ -320,7 +342,6 @@ impl Work {
         } else {
             txn.remove(Table::Rules, key.as_slice())?;
         }
-        self.rules_changed |= class == OWNERS;
         Ok(())
     }
 }
@@ -375,9 +396,9 @@ impl Txn<'_> {
         if self.0.with(Table::Rules, key.as_slice(), |_| ())?.is_some() {
             return Ok(false);
         }
+        work.rules_change(self)?;
         let alone = row(false, EntryId([0; 32]), body);
         self.put(Table::Rules, key.as_slice(), &alone)?;
-        work.rules_changed = true;
         self.govern(&mut work)?;
         work.finish(self)?;
         Ok(true)
@@ -399,12 +420,18 @@ impl Txn<'_> {
             return Ok(());
         };
         let prefix = rule_key(work.space, OWNERS, author).bytes(&device.0);
-        for (key, value) in self.collect(Table::Rules, prefix)? {
-            let seq = number_at(&key, 69, 8);
-            if value.get(1) == Some(&0) && (start..end).contains(&seq) {
-                self.remove(Table::Rules, &key)?;
-                work.rules_changed = true;
+        let mut never = Vec::new();
+        let range = Prefixed::new(prefix);
+        for row in self.0.rows(Table::Rules, range.bounds())? {
+            let (key, value) = row?;
+            let seq = number_at(key.value(), 69, 8);
+            if value.value().get(1) == Some(&0) && (start..end).contains(&seq) {
+                never.push(key.value().to_vec());
             }
+        }
+        for key in never {
+            work.rules_change(self)?;
+            self.remove(Table::Rules, &key)?;
         }
         Ok(())
     }
@@ -418,7 +445,15 @@ impl Txn<'_> {
                 break;
             }
             work.flush(self)?;
-            work.government = None;
+            let before = work.government.take();
+            let same = match (work.government(self)?, &before) {
+                (Some(now), Some(before)) => now.has_the_people_of(before),
+                _ => false,
+            };
+            if same {
+                // Most rules close something, or are nobody's to make.
+                break;
+            }
             let feeds = self.collect(Table::FeedNumbers, Key::new().u32(work.space))?;
             for (_, value) in feeds {
                 let feed = u32_at(&value, 0);

@@ -294,6 +294,8 @@ impl Work {
 
     /// Writes everything back, or holds the topics back where the transaction says so.
     pub(crate) fn finish(mut self, txn: &mut Txn<'_>) -> Result<()> {
+        // What gave a tail up may have given up rules.
+        txn.govern(&mut self)?;
         self.flush(txn)?;
         let topics = std::mem::take(&mut self.topics).into_iter();
         let changed = topics.filter(|(_, topic)| topic.changed || topic.recount);

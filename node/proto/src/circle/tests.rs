@@ -186,7 +186,14 @@ fn so_many_rules_and_owners_count_and_no_more() {
         rules.push(over);
     }
     assert_eq!(fold(&people[0], &rules).terms().len(), TERMS_MAX);
-    let ana = &people[0];
+    // Hand-overs that don't count take no room from others, nor have any without end.
+    let [ana, ben] = [&people[0], &people[1]];
+    let empty = (1..=HAND_OVERS_MAX as u64).map(|n| ana.hands_over(n, None, ben, &[]));
+    let mut rules: Vec<Held> = empty.collect();
+    rules.push(ana.hands_over(500, None, ben, &[ben]));
+    assert_eq!(fold(ana, &rules).owner(), Some(ana.id()));
+    rules.remove(0);
+    assert_eq!(fold(ana, &rules).owner(), Some(ben.id()));
     let many = (1..=RULES_MAX as u64 + 9).map(|n| {
         let close = n <= RULES_MAX as u64;
         let action = if close {

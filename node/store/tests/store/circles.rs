@@ -369,3 +369,37 @@ fn a_forum_knows_no_removals() {
     assert_eq!(node.read().unwrap().government(id).unwrap(), None);
     healthy(&node);
 }
+
+/// Who isn't the owner may write as many rules as other entries: they are kept, count for nothing
+/// and change nothing.
+#[test]
+fn a_flood_of_rules_by_a_member_changes_nothing() {
+    let [ana, ben, cem] = [1, 2, 3].map(|seed| Device::new(seed, 0));
+    let circle = Place::new(SpaceKind::Circle, "Quiet", &[&ana, &ben, &cem]);
+    let (id, node) = (circle.id(), circle.node());
+    for device in [&ana, &ben, &cem] {
+        post(&node, &circle, device, T0, &thread("Hello", "there"));
+    }
+    let government = || node.read().unwrap().government(id).unwrap().unwrap();
+    let before = government();
+    for _ in 0..200 {
+        let body = removal(&node, &circle, &cem, None, &ben);
+        post(&node, &circle, &cem, T0, &body);
+        let over = hand_over(&circle, &cem, &[&cem]);
+        post(&node, &circle, &cem, T0, &ruled(None, over));
+    }
+    assert_eq!(government(), before);
+    let snapshot = node.read().unwrap();
+    assert_eq!(snapshot.facts(id, ben.id()).unwrap().head.next, 2);
+    assert_eq!(snapshot.facts(id, cem.id()).unwrap().head.next, 402);
+    healthy(&node);
+    // The end of the device takes them away again, and leaves nothing that counts.
+    let seq = 1;
+    let top = snapshot.beginning(id, cem.id()).unwrap().unwrap().id;
+    let ended = revocation(&cem, id, cem.id(), seq - 1, top).encode();
+    let device = cem.id();
+    let import = move |txn: &mut Txn<'_>| Ok(txn.import_revocation(id, device, &ended));
+    settle(write(&node, import).unwrap()).unwrap();
+    assert_eq!(government(), before);
+    healthy(&node);
+}
