@@ -105,9 +105,11 @@ pub(crate) fn check_invitation(
     }
 }
 
-/// Takes an invitation back. True where there was one.
+/// Takes an invitation back. True where there was one that wasn't accepted.
 pub(crate) fn withdraw(txn: &mut Txn<'_>, id: SpaceId, from: IdentityId) -> Result<bool, Error> {
-    if !txn.invited(id, from)? {
+    let government = governed(txn, id)?;
+    let here = txn.standing(id, &government, from)? == Standing::Member;
+    if here || !txn.invited(id, from)? {
         return Ok(false);
     }
     txn.remove_offer_out(&(from, id))?;

@@ -154,6 +154,11 @@ async fn members_who_are_no_contacts_read_each_other_and_nobody_else_does() {
     assert_eq!(shown.person.name, "Cem");
     assert_eq!(shown.let_in_by.as_ref().unwrap().id, ana.id());
     assert_eq!(members[0].standing, CircleStanding::Owner);
+    let accepted = ana.withdraw_invitation(circle, ben.id()).await;
+    assert!(
+        matches!(accepted, Err(Error::NotFound { .. })),
+        "{accepted:?}"
+    );
 
     // Dan knows everything that there is to know of the circle, and is a contact of Ana's.
     let space = ana.0.store.read().unwrap().space(circle).unwrap().unwrap();

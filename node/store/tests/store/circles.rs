@@ -403,3 +403,88 @@ fn a_flood_of_rules_by_a_member_changes_nothing() {
     assert_eq!(government(), before);
     healthy(&node);
 }
+
+/// What a removal leaves of a feed ends unsigned where more of it was held: the removal vouches for
+/// it, for whoever is told of it first.
+#[test]
+fn what_a_removal_leaves_is_served_to_who_knows_of_it() {
+    let [ana, ben] = [1, 2].map(|seed| Device::new(seed, 0));
+    let circle = Place::new(SpaceKind::Circle, "Quiet", &[&ana, &ben]);
+    let (id, writer, behind) = (circle.id(), circle.node(), circle.node());
+    post(&writer, &circle, &ana, T0, &thread("Hello", "there"));
+    post(&writer, &circle, &ben, T0, &thread("One", "held by Ana"));
+    for device in [&ana, &ben] {
+        for run in runs(&writer, id, device.id()) {
+            take(&behind, id, device.id(), &run, T0).unwrap();
+        }
+    }
+    // Ana removes Ben where two more of his posts haven't come.
+    let body = removal(&behind, &circle, &ana, None, &ben);
+    post(&behind, &circle, &ana, T0, &body);
+    for text in ["two", "three"] {
+        post(&writer, &circle, &ben, T0, &thread("More", text));
+    }
+    let (ahead, fresh) = (circle.node(), circle.node());
+    for run in runs(&writer, id, ben.id()) {
+        take(&ahead, id, ben.id(), &run, T0).unwrap();
+    }
+    for run in runs(&behind, id, ana.id()) {
+        take(&ahead, id, ana.id(), &run, T0).unwrap();
+    }
+    let base = |store: &Store| store.read().unwrap().facts(id, ben.id()).unwrap().head.next;
+    assert_eq!((base(&ahead), base(&behind)), (2, 2));
+    healthy(&ahead);
+    let served = runs(&ahead, id, ben.id());
+    assert_eq!(served.len(), 2);
+    take(&fresh, id, ben.id(), &served[0], T0).unwrap();
+    let unsigned = take(&fresh, id, ben.id(), &served[1], T0).unwrap_err();
+    assert_eq!(unsigned, Reject::Unsigned);
+    let alone = ahead
+        .read()
+        .unwrap()
+        .revocation(id, ben.id())
+        .unwrap()
+        .unwrap();
+    let import = move |txn: &mut Txn<'_>| Ok(txn.import_revocation(id, ben.id(), &alone));
+    assert_eq!(settle(write(&fresh, import).unwrap()), Ok(true));
+    take(&fresh, id, Device::new(2, 0).id(), &served[1], T0).unwrap();
+    healthy(&fresh);
+}
+
+/// When a removal turns out to count for nothing, what it left without a signature goes too, and
+/// all comes again.
+#[test]
+fn a_feed_comes_back_whole_when_its_removal_counts_no_more() {
+    let [ana, cem] = [1, 3].map(|seed| Device::new(seed, 0));
+    let circle = Place::new(SpaceKind::Circle, "Quiet", &[&ana, &cem]);
+    let (id, writer, node) = (circle.id(), circle.node(), circle.node());
+    post(&writer, &circle, &ana, T0, &thread("Hello", "there"));
+    post(&writer, &circle, &cem, T0, &thread("One", "x"));
+    let backdated = removal(&writer, &circle, &ana, None, &cem).encode();
+    for text in ["two", "three"] {
+        post(&writer, &circle, &cem, T0, &thread("More", text));
+    }
+    let first = runs(&writer, id, ana.id());
+    post(&writer, &circle, &ana, T0, &thread("Something", "else"));
+    for (device, feed) in [(&ana, &first), (&cem, &runs(&writer, id, cem.id()))] {
+        for run in feed {
+            take(&node, id, device.id(), run, T0).unwrap();
+        }
+    }
+    let base = || node.read().unwrap().facts(id, cem.id()).unwrap().head.next;
+    assert_eq!(base(), 4);
+    let import = move |txn: &mut Txn<'_>| Ok(txn.import_removal(id, &backdated));
+    assert_eq!(settle(write(&node, import).unwrap()), Ok(true));
+    assert_eq!(base(), 2);
+    healthy(&node);
+    for run in runs(&writer, id, ana.id()) {
+        take(&node, id, ana.id(), &run, T0).unwrap();
+    }
+    assert_eq!(base(), 1, "only the first entry is signed");
+    healthy(&node);
+    for run in runs(&writer, id, cem.id()) {
+        take(&node, id, cem.id(), &run, T0).unwrap();
+    }
+    assert_eq!(base(), 4);
+    healthy(&node);
+}
