@@ -399,6 +399,12 @@ impl<'a> Body<'a> {
         )
     }
 
+    /// Whether it disappears by a time of its own. Edits and reactions go with what they are about.
+    #[must_use]
+    pub const fn has_own_time(&self) -> bool {
+        matches!(self, Self::Message { .. })
+    }
+
     /// The deterministic encoding.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -14,6 +14,7 @@ use crate::{
     error::Result,
     keys::{Key, Place, Prefixed, id_at, number_at, u32_at},
     project::{known_body, place_key},
+    rows::FeedRow,
     tables::{Source, Table},
     txn::Txn,
     view::View,
@@ -120,6 +121,56 @@ impl<S: Source> View<S> {
             count += 1;
         }
         Ok(count)
+    }
+
+    /// Whether no setting can come between a place and what covers it: there is no gap between them.
+    pub(crate) fn is_cover_certain(&self, place: Place, row: &FeedRow) -> Result<bool> {
+        let tail = row.tail.map(|tail| tail.facts.start);
+        let Some(start) = tail.filter(|start| *start > row.head.next && *start <= place.seq) else {
+            return Ok(true);
+        };
+        let low = place_key(Place {
+            seq: start,
+            ..place
+        });
+        let high = place_key(place);
+        let bounds = (
+            std::ops::Bound::Included(low.as_slice()),
+            std::ops::Bound::Excluded(high.as_slice()),
+        );
+        Ok(self
+            .0
+            .rows(Table::Covers, bounds)?
+            .next()
+            .transpose()?
+            .is_some())
+    }
+
+    /// The same for an entry that came in a letter and doesn't join its feed yet: everything from a
+    /// setting on came so.
+    pub(crate) fn is_loose_certain(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        seq: u64,
+    ) -> Result<bool> {
+        let mut since = None;
+        let mut next = 0;
+        for (of, at, loose) in self.loose_in(space)? {
+            if of != device || at >= seq {
+                continue;
+            }
+            if at != next {
+                since = None;
+            }
+            next = at.saturating_add(1);
+            if let Some(Body::Setting(setting)) = known_body(&loose.body)
+                && setting.lifetime.is_some()
+            {
+                since = Some(at);
+            }
+        }
+        Ok(since.is_some() && next == seq)
     }
 
     /// How long an entry of a conversation stays, also one that came in a letter and doesn't join its
@@ -240,7 +291,7 @@ struct Below {
     seq: u64,
     id: EntryId,
     absent: bool,
-    can_vanish: bool,
+    has_own_time: bool,
 }
 
 impl Work {
@@ -255,21 +306,17 @@ impl Work {
     }
 
     /// A setting came below entries that are held: what it covers is missing no more, or is now, and
-    /// disappears with it. Costs a walk to the next setting.
+    /// disappears with it. Costs a walk to the next setting, or to a gap: what is above one is looked
+    /// at once, when it closes.
     pub(crate) fn cover(&mut self, txn: &mut Txn<'_>, place: Place) -> Result<()> {
-        let end = txn.cover_above(place)?;
         let row = self.feed(txn, place.feed)?.clone();
         let first = place.seq.saturating_add(1);
-        let tail = row
-            .tail
-            .map(|tail| tail.facts.start)
-            .filter(|start| *start > first);
+        let tail = row.tail.map(|tail| tail.facts.start);
+        let gap = tail.filter(|start| *start > first);
+        let end = txn.cover_above(place)?.min(gap.unwrap_or(u64::MAX));
         let mut below = Vec::new();
-        for from in [Some(first), tail].into_iter().flatten() {
-            if below.last().is_some_and(|last: &Below| last.seq >= from) {
-                continue;
-            }
-            txn.visit_entries(place.feed, &row, self.id, from, |id, header, body, _| {
+        if first < end {
+            txn.visit_entries(place.feed, &row, self.id, first, |id, header, body, _| {
                 if header.seq >= end {
                     return Ok(false);
                 }
@@ -281,7 +328,7 @@ impl Work {
                     seq: header.seq,
                     id,
                     absent: body.is_none(),
-                    can_vanish: body.flatten().is_some_and(|body| body.can_vanish()),
+                    has_own_time: body.flatten().is_some_and(|body| body.has_own_time()),
                 });
                 Ok(true)
             })?;
@@ -293,7 +340,7 @@ impl Work {
             };
             if entry.absent {
                 self.settle_absent(txn, place, &entry.id)?;
-            } else if entry.can_vanish {
+            } else if entry.has_own_time {
                 self.time(txn, place, &entry.id)?;
             }
         }

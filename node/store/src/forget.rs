@@ -78,26 +78,41 @@ impl Txn<'_> {
         space: SpaceId,
         (device, seq): (DeviceId, u64),
         why: Forgotten,
+        now: Millis,
     ) -> Result<Option<(SpaceId, EntryId, Option<IdentityId>)>> {
         let Some(loose) = self.loose(&(space, device, seq))? else {
             return Ok(None);
         };
         let number = self.known_space(space)?;
         let id = loose.id(space, device, seq);
+        // What a setting that didn't come yet may keep is taken again when its feed brings it.
+        if why == Forgotten::ForMe || self.is_loose_certain(space, device, seq)? {
+            self.put_forgotten((number, device, seq), &id, why)?;
+        }
         self.remove_loose(&(space, device, seq))?;
         self.note_removed()?;
-        self.put_forgotten((number, device, seq), &id, why)?;
         self.remove_timer((number, device, seq))?;
-        for (of, at, other) in self.loose_in(space)? {
-            let about = match known_body(&other.body) {
-                Some(Body::Edit { target, .. } | Body::Reaction { target, .. }) => target == id,
-                _ => false,
-            };
-            if about {
-                self.drop_loose(space, (of, at), why)?;
+        let mut work = Work::begin(self, space, now.0)?;
+        work.drop_relations(self, &id, why)?;
+        work.finish(self)?;
+        Ok(Some((space, id, Some(loose.author))))
+    }
+
+    /// Forgets what came in letters and is about an entry that went.
+    fn drop_loose_about(&mut self, space: SpaceId, id: &EntryId, why: Forgotten) -> Result<()> {
+        let number = self.known_space(space)?;
+        for (device, seq, loose) in self.loose_in(space)? {
+            if let Some(Body::Edit { target, .. } | Body::Reaction { target, .. }) =
+                known_body(&loose.body)
+                && target == *id
+            {
+                let own = loose.id(space, device, seq);
+                self.put_forgotten((number, device, seq), &own, why)?;
+                self.remove_loose(&(space, device, seq))?;
+                self.note_removed()?;
             }
         }
-        Ok(Some((space, id, Some(loose.author))))
+        Ok(())
     }
 }
 
@@ -123,7 +138,7 @@ impl Txn<'_> {
             return Ok(Deleted::NotHeld);
         };
         if self
-            .drop_loose(space, (device, seq), Forgotten::ForMe)?
+            .drop_loose(space, (device, seq), Forgotten::ForMe, now)?
             .is_some()
         {
             return Ok(Deleted::Gone(space));
@@ -231,7 +246,7 @@ impl Work {
         Ok(Some((id, row.author)))
     }
 
-    /// Drops edits of a message that went, and reactions to it.
+    /// Drops edits of a message that went, and reactions to it, wherever they are.
     pub(crate) fn drop_relations(
         &mut self,
         txn: &mut Txn<'_>,
@@ -246,7 +261,7 @@ impl Work {
                 }
             }
         }
-        Ok(())
+        txn.drop_loose_about(self.id, id, why)
     }
 
     /// Drops one of them. An own one that no setting covers and that isn't delivered stays: without

@@ -202,7 +202,7 @@ impl Work {
             }
             Role::Revocation | Role::None => {}
         }
-        if self.kind == SpaceKind::Conversation && body.as_ref().is_some_and(Body::can_vanish) {
+        if self.kind == SpaceKind::Conversation && body.as_ref().is_some_and(Body::has_own_time) {
             self.time_item(txn, place, shown)?;
         }
         self.index(

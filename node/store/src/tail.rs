@@ -7,13 +7,14 @@ use proto::{
     Millis, SpaceId,
     entry::Head,
     limits::CHECKPOINT_ENTRIES,
+    space::SpaceKind,
     verify::{Reject, TailFacts, VerifiedRun, VerifiedTail, unsigned_checkpoint},
 };
 
 use crate::{
     error::{ImportError, Result},
     feeds::{Coming, Imported},
-    keys::{Key, Prefixed, number},
+    keys::{Key, Place, Prefixed, number},
     rows::{FeedRow, TailRow},
     tables::{Source, Table},
     txn::Txn,
@@ -274,6 +275,13 @@ impl Txn<'_> {
         row.last_order = row.last_order.max(tail.last_order);
         row.tail = None;
         self.put_gap(work, feed)?;
+        if work.kind == SpaceKind::Conversation
+            && let Some(below) = facts.start.checked_sub(1)
+        {
+            // What settings in the gap cover is known now.
+            work.flush(self)?;
+            work.cover(self, Place { feed, seq: below })?;
+        }
         Ok(())
     }
 

@@ -96,8 +96,12 @@ impl Timer {
         }
     }
 
-    /// Begins anew where the clock was wrong when it began: ahead of now, or in 1970.
+    /// Begins anew where the clock was wrong when it began: ahead of now, or in 1970. A clock that isn't
+    /// set yet says nothing of one that was.
     fn corrected(self, now: Millis) -> Self {
+        if now.0 < CLOCK_EARLIEST_MS && self.started.0 >= CLOCK_EARLIEST_MS {
+            return self;
+        }
         let unset = self.started.0 < CLOCK_EARLIEST_MS && now.0 >= CLOCK_EARLIEST_MS;
         if self.started <= now && !unset {
             return self;
@@ -265,7 +269,7 @@ impl Txn<'_> {
     /// A message of a conversation was read: its time begins, unless it is our own.
     pub(crate) fn start_read(&mut self, space: u32, place: Place, now: Millis) -> Result<()> {
         let row = self.known_feed(place.feed)?;
-        if row.author == self.own_identity()? {
+        if row.author == self.own_identity()? || !self.is_cover_certain(place, &row)? {
             return Ok(());
         }
         self.start_timer((space, row.device, place.seq), now)
@@ -284,8 +288,8 @@ impl Txn<'_> {
         Ok(keys.len())
     }
 
-    /// An entry that came in a letter and doesn't join its feed yet: it disappears like others.
-    /// Where it was read, its time begins.
+    /// A message that came in a letter and doesn't join its feed yet: it disappears like others. Where it
+    /// was read its time begins, unless a setting that didn't come yet may stand between.
     ///
     /// # Errors
     /// The database's.
@@ -304,22 +308,26 @@ impl Txn<'_> {
         };
         let lifetime = self.lifetime_of(space, device, seq)?;
         let body = known_body(&loose.body);
-        let vanishes = body.as_ref().is_some_and(Body::can_vanish) && lifetime.ends();
-        let known = self.timer((number, device, seq))?;
-        if !vanishes || known.is_some_and(|known| known.state == State::Running) {
-            return Ok(());
+        let key = (number, device, seq);
+        if !body.as_ref().is_some_and(Body::has_own_time) || !lifetime.ends() {
+            return self.remove_timer(key);
         }
-        let (state, started) = if loose.read {
-            (State::Running, now)
-        } else {
-            (State::Waiting, loose.received)
+        let runs = loose.read && self.is_loose_certain(space, device, seq)?;
+        let known = self.timer(key)?.filter(|known| {
+            let running = known.state == State::Running;
+            running == runs
+        });
+        let (state, started) = match known {
+            Some(known) => (known.state, known.started),
+            None if runs => (State::Running, now),
+            None => (State::Waiting, loose.received),
         };
         let timer = Timer {
             state,
             lifetime,
             started,
         };
-        self.put_timer((number, device, seq), &timer)
+        self.put_timer(key, &timer)
     }
 
     /// Corrects timers that began while the clock was wrong. Costs a walk over all.
@@ -410,21 +418,21 @@ impl Txn<'_> {
         if self.space_number(row.id)? != Some(number) {
             return Ok(None);
         }
-        if let Some(gone) = self.drop_loose(row.id, (device, seq), Forgotten::Vanished)? {
-            return Ok(Some(gone));
-        }
+        // The same entry may have come in a letter and above a gap.
+        let loose = self.drop_loose(row.id, (device, seq), Forgotten::Vanished, now)?;
         let Some((feed, _)) = self.find_feed(row.id, device)? else {
-            return Ok(None);
+            return Ok(loose);
         };
         let mut work = Work::begin(self, row.id, now.0)?;
         let gone = work.drop_body(self, Place { feed, seq }, Forgotten::Vanished)?;
         work.finish(self)?;
-        Ok(gone.map(|(id, author)| (row.id, id, author)))
+        let gone = gone.map(|(id, author)| (row.id, id, author));
+        Ok(gone.or(loose))
     }
 }
 
 impl Work {
-    /// A message, an edit or a reaction that is held disappears with its setting, if it has one.
+    /// A message that is held disappears with its setting, if it has one.
     pub(crate) fn time(&mut self, txn: &mut Txn<'_>, place: Place, id: &EntryId) -> Result<()> {
         let item = self.item_of(txn, place, id)?;
         self.time_item(txn, place, item)
@@ -437,38 +445,48 @@ impl Work {
         place: Place,
         item: Option<(u64, bool)>,
     ) -> Result<()> {
-        let row = self.feed(txn, place.feed)?;
-        let (device, own) = (row.device, row.author);
-        let own = self.is_own(own);
-        let key = (self.space, device, place.seq);
+        let row = self.feed(txn, place.feed)?.clone();
+        let key = (self.space, row.device, place.seq);
         let lifetime = txn.lifetime_at(place)?;
         if !lifetime.ends() {
             return txn.remove_timer(key);
         }
-        if let Some(known) = txn.timer(key)? {
-            let timer = Timer { lifetime, ..known };
-            return if timer == known {
-                Ok(())
-            } else {
-                txn.put_timer(key, &timer)
-            };
+        let known = txn.timer(key)?;
+        if let Some(running) = known.filter(|known| known.state == State::Running) {
+            return txn.put_timer(
+                key,
+                &Timer {
+                    lifetime,
+                    ..running
+                },
+            );
         }
-        let ready = if own {
+        let ready = if self.is_own(row.author) {
             self.is_delivered(txn, place.seq)?
         } else {
-            item.is_some_and(|(_, read)| read)
+            item.is_some_and(|(_, read)| read) && txn.is_cover_certain(place, &row)?
         };
         let received = item.map_or(self.now, |(received, _)| received);
-        let (state, started) = if ready {
-            (State::Running, self.now)
-        } else {
-            (State::Waiting, received)
-        };
-        let timer = Timer {
-            state,
+        let waiting = known.unwrap_or(Timer {
+            state: State::Waiting,
             lifetime,
-            started: Millis(started),
+            started: Millis(received),
+        });
+        let timer = if ready {
+            Timer {
+                state: State::Running,
+                lifetime,
+                started: Millis(self.now),
+            }
+        } else {
+            Timer {
+                lifetime,
+                ..waiting
+            }
         };
+        if known == Some(timer) {
+            return Ok(());
+        }
         txn.put_timer(key, &timer)
     }
 

@@ -65,7 +65,7 @@ impl<S: Source> Doctor<'_, S> {
             Role::Rule(rule) => self.rule(ward, row, place, id, rule)?,
             Role::Receipt(..) | Role::Revocation | Role::None => {}
         }
-        if ward.kind() == SpaceKind::Conversation && body.is_some_and(Body::can_vanish) {
+        if ward.kind() == SpaceKind::Conversation && body.is_some_and(Body::has_own_time) {
             self.timer(ward, row, place)?;
         }
         Ok(())
