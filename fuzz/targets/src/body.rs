@@ -11,14 +11,14 @@ use proto::{
     body::{
         Answer, Body, BodyError, Genesis, Introduced, Lifetime, Quotable, Reblog, Revocation,
         Setting,
-        rule::{Action, HandOver, MemberTag, Removal, Rule},
+        rule::{Action, HandOver, MemberTag, Remains, Removal, Rule},
     },
     card::CARD_BYTES_MAX,
     cbor,
     entry::Header,
     fork::ForkProof,
     introduction::IntroductionId,
-    keys::Signature,
+    keys::{Domain, Signature},
     limits::{BODY_DEPTH_MAX, TEXT_BYTES_MAX},
     space::{Descriptor, Membership, SpaceContext, SpaceKind},
     text,
@@ -300,8 +300,11 @@ fn rule(script: &mut Script<'_>, author: u8, target: EntryId) -> Rule {
     let action = match script.below(6) {
         0 => {
             let (seq, id) = (script.long(), target);
+            let other = seeds::device(author.wrapping_add(1));
             let by = (&seeds::certificate(author), place);
-            let feeds = vec![(device, LastGood { seq, id })];
+            let last = LastGood { seq, id };
+            let signature = other.sign(Domain::Entry, &id.0);
+            let feeds = vec![(other.id(), Remains { last, signature })];
             let key = seeds::device(author);
             let removal = Removal::sign(&key, seeds::space(), by, under, identity, feeds);
             assert!(removal.holds(seeds::space()) && !removal.holds(SpaceId([0xee; 32])));

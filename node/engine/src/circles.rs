@@ -12,7 +12,6 @@ use proto::{
     circle::Government,
     limits::{MEMBERS_MAX, RULES_MAX, TERMS_MAX},
     space::SpaceKind,
-    verify::LastGood,
 };
 use store::{Error, OfferOut, Source, Standing, Txn, View};
 
@@ -142,15 +141,8 @@ pub(crate) fn remove(
     let members = txn.members(id)?;
     let member = members.into_iter().find(|member| member.identity == who);
     for device in member.into_iter().flat_map(|member| member.devices) {
-        let facts = txn.facts(id, device.device)?;
-        let (next, top) = facts
-            .tail
-            .map_or((facts.head.next, facts.head.top), |tail| {
-                (tail.next, tail.top)
-            });
-        if let Some(seq) = next.checked_sub(1) {
-            feeds.push((device.device, LastGood { seq, id: top }));
-        }
+        let signed = txn.last_signed(id, device.device)?;
+        feeds.extend(signed.map(|remains| (device.device, remains)));
     }
     let own = txn.own_device()?.ok_or(Error::Closed)?;
     let place = txn.facts(id, keys.device.id())?.head.next;

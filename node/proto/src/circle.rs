@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     admission::Chain,
-    body::rule::{Action, HandOver, MemberTag, Removal, Rule},
+    body::rule::{Action, HandOver, MemberTag, Remains, Removal, Rule},
     ids::{DeviceId, EntryId, IdentityId, SpaceId},
     limits::{HAND_OVERS_MAX, RULES_MAX, TERMS_MAX},
     verify::LastGood,
@@ -221,10 +221,10 @@ impl Government {
         match &held.rule.action {
             Action::Remove(removal) => {
                 let cuts = self.removed.entry(removal.identity).or_default();
-                for (device, LastGood { seq, id }) in &removal.feeds {
+                for (device, Remains { last, .. }) in &removal.feeds {
                     let cut = Cut {
-                        seq: *seq,
-                        id: *id,
+                        seq: last.seq,
+                        id: last.id,
                         by: (held.device, held.seq),
                         owner: held.author,
                     };

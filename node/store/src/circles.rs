@@ -10,9 +10,10 @@ use proto::{
     admission::Chain,
     body::{
         Body, Rule,
-        rule::{Action, Removal},
+        rule::{Action, Remains, Removal},
     },
     circle::{First, Government, Held},
+    limits::CHECKPOINT_ENTRIES,
     space::SpaceKind,
     verify::{LastGood, Reject, removal_of},
 };
@@ -208,6 +209,33 @@ impl<S: Source> View<S> {
         Ok(offer.is_some_and(|offer| removal_of(&offer.chain).is_none()))
     }
 
+    /// The last entry of a feed that its device signed, above a gap too.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn last_signed(&self, space: SpaceId, device: DeviceId) -> Result<Option<Remains>> {
+        let Some((feed, row)) = self.find_feed(space, device)? else {
+            return Ok(None);
+        };
+        let (start, end) = row.tail.map_or((0, row.head.next), |tail| {
+            (tail.facts.start, tail.facts.next)
+        });
+        // Between two checkpoints there are no more.
+        let from = end.saturating_sub(CHECKPOINT_ENTRIES + 1).max(start);
+        let mut last = None;
+        self.visit_entries(feed, &row, space, from, |id, header, _, signature| {
+            if let Some(signature) = signature {
+                let seq = header.seq;
+                last = Some(Remains {
+                    last: LastGood { seq, id },
+                    signature: *signature,
+                });
+            }
+            Ok(true)
+        })?;
+        Ok(last)
+    }
+
     /// Whether a removal that holds counts, as far as is known who owned the circle, and nothing
     /// else is held in its place.
     pub(crate) fn removal_counts(&self, space: SpaceId, removal: &Removal) -> Result<bool> {
@@ -219,7 +247,9 @@ impl<S: Source> View<S> {
             && let Some(entry) = self.entry_at(space, feed, &row, place.1)?
         {
             let rule = Body::Rule(Box::new(Rule::removal(removal.clone())));
-            return Ok(entry.body.as_deref() == Some(&rule.encode()));
+            if entry.body.as_deref() != Some(&rule.encode()) {
+                return Ok(false);
+            }
         }
         Ok(government.counts(&Held {
             author: removal.by.identity,
@@ -477,6 +507,10 @@ impl Txn<'_> {
         let Some(author) = before.owner else {
             return Ok(None);
         };
+        if work.is_own(Some(author)) {
+            // What a person wrote stays with them. It goes to nobody any more.
+            return Ok(None);
+        }
         if before.head.next > 0 && !self.is_admitted(work, feed, author)? {
             return self.drop_feed(work, feed).map(Some);
         }

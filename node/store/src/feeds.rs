@@ -559,6 +559,13 @@ impl Txn<'_> {
 /// Entries at or above what ended the feed since the run was checked.
 fn check_ends(facts: &FeedFacts, run: &VerifiedRun) -> Result<(), Reject> {
     let end = run.head().next;
+    let last = run.signatures().last().map(|(seq, _)| *seq);
+    let vouched = facts.revoked.map(|last| last.seq.saturating_add(1));
+    let vouched = vouched.or_else(|| facts.fork.map(|fork| fork.seq));
+    if last != end.checked_sub(1) && vouched != Some(end) {
+        // What vouched for it when it was checked isn't kept here.
+        return Err(Reject::Unsigned);
+    }
     if let Some(last) = facts.revoked {
         if end > last.seq.saturating_add(1) {
             return Err(Reject::BeyondRevocation { last: last.seq });

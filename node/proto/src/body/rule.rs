@@ -13,8 +13,8 @@ use crate::{
     wire::{Reader, WireError},
 };
 
-/// Bytes of a device with its last good entry.
-const LAST_LEN: usize = 32 + 8 + 32;
+/// Bytes of a device with its last good entry and its signature.
+const LAST_LEN: usize = 32 + 8 + 32 + 64;
 /// Bytes of a device with a place.
 const PLACE_LEN: usize = 32 + 8;
 
@@ -73,6 +73,16 @@ pub struct HandOver {
     pub others: Vec<(DeviceId, u64)>,
 }
 
+/// Where a removed person's feed ends: an entry that its device signed, since nothing that follows may
+/// rest on another's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remains {
+    /// The entry.
+    pub last: LastGood,
+    /// The device's signature of it.
+    pub signature: Signature,
+}
+
 /// The end of a person's feeds in a circle, by a device of its owner. It can be checked without the
 /// entry that carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +96,7 @@ pub struct Removal {
     /// Who is removed.
     pub identity: IdentityId,
     /// What remains of their feeds, by device; nothing of those that aren't named.
-    pub feeds: Vec<(DeviceId, LastGood)>,
+    pub feeds: Vec<(DeviceId, Remains)>,
     signature: Signature,
 }
 
@@ -99,7 +109,7 @@ impl Removal {
         by: (&Certificate, u64),
         under: Option<EntryId>,
         identity: IdentityId,
-        mut feeds: Vec<(DeviceId, LastGood)>,
+        mut feeds: Vec<(DeviceId, Remains)>,
     ) -> Self {
         feeds.sort_unstable_by_key(|(device, _)| *device);
         let mut removal = Self {
@@ -129,19 +139,25 @@ impl Removal {
 
     fn feed_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.feeds.len() * LAST_LEN);
-        for (device, last) in &self.feeds {
+        for (device, Remains { last, signature }) in &self.feeds {
             out.extend_from_slice(&device.0);
             out.extend_from_slice(&last.seq.to_be_bytes());
             out.extend_from_slice(&last.id.0);
+            out.extend_from_slice(&signature.0);
         }
         out
     }
 
-    /// Whether the device signed this for `space`. Whether it is the owner's is another question.
+    /// Whether the device signed this for `space`, and each removed device the entry with which its feed
+    /// ends. Whether it is the owner's is another question.
     #[must_use]
     pub fn holds(&self, space: SpaceId) -> bool {
         let signer = &self.by.device.0;
-        verify(
+        let ends = self.feeds.iter().all(|(device, remains)| {
+            let id = &remains.last.id.0;
+            verify(&device.0, Domain::Entry, id, &remains.signature)
+        });
+        ends && verify(
             signer,
             Domain::Removal,
             &self.payload(space),
@@ -153,7 +169,8 @@ impl Removal {
     #[must_use]
     pub fn last_good(&self, device: DeviceId) -> Option<LastGood> {
         let mut feeds = self.feeds.iter();
-        feeds.find(|(id, _)| *id == device).map(|(_, last)| *last)
+        let found = feeds.find(|(id, _)| *id == device);
+        found.map(|(_, remains)| remains.last)
     }
 }
 
@@ -237,7 +254,8 @@ impl RemovalParts<'_> {
                 seq: u64::from_be_bytes(reader.array()?),
                 id: EntryId(reader.id()?),
             };
-            Ok((device, last))
+            let signature = Signature(reader.array()?);
+            Ok((device, Remains { last, signature }))
         })?;
         if !feeds.is_sorted_by(|(one, _), (other, _)| one < other) {
             return Err(WireError::Value("feeds"));

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     admission::{Certificate, Role},
     body::{Body, BodyError},
-    keys::{DeviceKey, IdentityKey},
+    keys::{DeviceKey, Domain, IdentityKey},
     limits::NAMED_MAX,
     verify::removal_of,
 };
@@ -42,7 +42,9 @@ impl Person {
     fn removes(&self, seq: u64, under: Option<EntryId>, who: &Self, last: u64) -> Held {
         let device = who.device.id();
         let id = entry(device, last);
-        let feeds = vec![(device, LastGood { seq: last, id })];
+        let last = LastGood { seq: last, id };
+        let signature = who.device.sign(Domain::Entry, &id.0);
+        let feeds = vec![(device, Remains { last, signature })];
         let by = (&self.certificate, seq);
         let removal = Removal::sign(&self.device, SPACE, by, under, who.id(), feeds);
         self.held(seq, under, Action::Remove(Box::new(removal)))
@@ -219,6 +221,23 @@ fn a_removal_holds_as_it_was_signed_only() {
         bad[at] ^= 1;
         let holds = removal_of(&bad).is_some_and(|removal| removal.holds(SPACE));
         assert!(!holds, "byte {at}");
+    }
+}
+
+/// What is signed by nobody but the owner would let them put words into the mouth of whom they remove.
+#[test]
+fn a_feed_ends_with_an_entry_that_its_own_device_signed() {
+    let [ana, ben] = [1, 2].map(Person::new);
+    let last = LastGood {
+        seq: 7,
+        id: EntryId([0x66; 32]),
+    };
+    for (signer, holds) in [(&ben, true), (&ana, false)] {
+        let signature = signer.device.sign(Domain::Entry, &last.id.0);
+        let feeds = vec![(ben.device.id(), Remains { last, signature })];
+        let by = (&ana.certificate, 3);
+        let removal = Removal::sign(&ana.device, SPACE, by, None, ben.id(), feeds);
+        assert_eq!(removal.holds(SPACE), holds);
     }
 }
 

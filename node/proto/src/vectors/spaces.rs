@@ -6,7 +6,7 @@ use crate::{
     beacon::BeaconKey,
     body::{
         Answer, Body, Genesis, Introduced, Lifetime, Quotable, Reblog, Revocation, Setting, kind,
-        rule::{Action, HandOver, MemberTag, Removal, Rule},
+        rule::{Action, HandOver, MemberTag, Remains, Removal, Rule},
     },
     cbor::MapWriter,
     entry::{Head, Header, NO_BACKLINK},
@@ -310,10 +310,13 @@ fn changes(ana: &Person) -> Vec<Vec<u8>> {
 /// Ana's rules and a member's, as if the forum were a circle.
 fn rules(ana: &Person) -> Vec<Vec<u8>> {
     let space = descriptor().id();
-    let (device, ben) = (DeviceId([0x38; 32]), person(3).identity.id());
+    let (other, ben) = (person(3).device, person(3).identity.id());
+    let device = other.id();
     let (seq, id) = (4, EntryId([0x0e; 32]));
     let by = (&ana.certificate, 5);
-    let feeds = vec![(device, LastGood { seq, id })];
+    let last = LastGood { seq, id };
+    let signature = other.sign(Domain::Entry, &id.0);
+    let feeds = vec![(device, Remains { last, signature })];
     let removal = Removal::sign(&ana.device, space, by, Some(TARGET), ben, feeds);
     assert!(removal.holds(space));
     let hand_over = HandOver {

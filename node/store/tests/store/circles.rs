@@ -7,8 +7,9 @@ use proto::{
     admission::Chain,
     body::{
         Body, Rule,
-        rule::{Action, HandOver, MemberTag, Removal},
+        rule::{Action, HandOver, MemberTag, Remains, Removal},
     },
+    keys::Domain,
     merkle::Prefix,
     space::SpaceKind,
     verify::{LastGood, Reject},
@@ -36,7 +37,9 @@ fn removal(
     let last = facts(who.id()).head;
     let feeds = last.next.checked_sub(1).map(|seq| {
         let id = last.top;
-        (who.id(), LastGood { seq, id })
+        let last = LastGood { seq, id };
+        let signature = who.key.sign(Domain::Entry, &id.0);
+        (who.id(), Remains { last, signature })
     });
     let place = facts(by.id()).head.next;
     let feeds = feeds.into_iter().collect();
@@ -315,6 +318,32 @@ fn a_removal_outlasts_the_entry_that_carried_it() {
     assert_eq!(snapshot.revocation(id, ben.id()).unwrap(), told);
     let government = snapshot.government(id).unwrap().unwrap();
     assert!(government.is_removed(ben.person()));
+    healthy(&node);
+}
+
+/// A rule is kept whoever wrote it; that it is held makes nobody an owner.
+#[test]
+fn a_member_removes_nobody_also_where_their_rule_is_held() {
+    let [ana, ben, cem] = [1, 2, 3].map(|seed| Device::new(seed, 0));
+    let circle = Place::new(SpaceKind::Circle, "Quiet", &[&ana, &ben, &cem]);
+    let (id, node) = (circle.id(), circle.node());
+    for one in [&ana, &ben, &cem] {
+        post(&node, &circle, one, T0, &thread("Hello", "there"));
+    }
+    let before = node.read().unwrap().facts(id, cem.id()).unwrap();
+    let body = removal(&node, &circle, &ben, None, &cem);
+    post(&node, &circle, &ben, T0, &body);
+    let bytes = body.encode();
+    let alone = write(&node, move |txn| Ok(txn.import_removal(id, &bytes))).unwrap();
+    assert!(matches!(
+        alone,
+        Err(ImportError::Reject(Reject::EndOfUnknownFeed))
+    ));
+    let snapshot = node.read().unwrap();
+    let government = snapshot.government(id).unwrap().unwrap();
+    assert!(!government.is_removed(cem.person()));
+    assert_eq!(snapshot.facts(id, cem.id()).unwrap(), before);
+    assert_eq!(snapshot.revocation(id, cem.id()).unwrap(), None);
     healthy(&node);
 }
 
