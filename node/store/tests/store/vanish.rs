@@ -154,6 +154,82 @@ fn a_clock_that_was_wrong_neither_takes_what_waits_nor_keeps_what_was_read() {
     assert_eq!(ben.vanish(T0 + 60 * MINUTE), [read]);
 }
 
+/// A small computer without a battery begins in 1970 each time.
+#[test]
+fn a_clock_that_is_not_set_yet_begins_nothing_anew() {
+    let (ana, ben) = pair();
+    ana.set(T0, 3_600);
+    let read = ana.say(T0, "read before");
+    ben.meet(&ana, T0 + 1);
+    ben.read(T0 + 2);
+    for start in 1..4 {
+        for now in [5_000, T0 + start * MINUTE] {
+            write(&ben.store, move |txn| txn.correct_timers(Millis(now))).unwrap();
+            assert_eq!(ben.vanish(now), []);
+        }
+    }
+    assert_eq!(ben.vanish(T0 + 2 + 60 * MINUTE), [read]);
+}
+
+/// An edit that went by itself left the words behind that it had replaced.
+#[test]
+fn an_edit_stays_as_long_as_what_it_is_of() {
+    let (ana, ben) = pair();
+    let stays = ana.say(T0, "at five");
+    ana.set(T0 + 1, 60);
+    ana.write(T0 + 2, &edit(stays, "at six"));
+    ana.write(T0 + 3, &react(stays, "good", true));
+    ben.meet(&ana, T0 + 4);
+    ben.read(T0 + 5);
+    for side in [&ana, &ben] {
+        assert_eq!(side.vanish(T0 + 3 * UNREAD_MS_MAX), []);
+        assert_eq!(side.texts(), ["at six"]);
+        healthy(&side.store);
+    }
+}
+
+/// The setting that keeps it is in the gap, and the one below the gap isn't its own.
+#[test]
+fn what_lies_above_a_gap_waits_for_what_stands_in_it() {
+    let (ana, ben) = pair();
+    ana.set(T0, 60);
+    ben.meet(&ana, T0 + 1);
+    ana.set(T0 + 2, 0);
+    ana.say(T0 + 3, "keep this");
+    ana.set(T0 + 4, 60);
+    let goes = ana.say(T0 + 5, "goes");
+    assert_eq!(chunk(&ana, &ben, (3, None), 100_000, T0 + 6), Some(3));
+    healthy(&ben.store);
+    ben.read(T0 + 7);
+    // What is covered above the gap goes in its time.
+    assert_eq!(ben.vanish(T0 + 7 + MINUTE), [goes]);
+    assert_eq!(ben.texts(), ["keep this"]);
+    pull(&ben.store, &ana.store, SPACE, T0 + 8 + MINUTE);
+    assert_eq!(ben.vanish(T0 + 3 * UNREAD_MS_MAX), []);
+    assert_eq!(ben.texts(), ["keep this"]);
+    assert_eq!(ben.digest(), ana.digest());
+    assert!(ben.holes(&ana.device).is_empty());
+    healthy(&ben.store);
+}
+
+/// Read above the gap, and covered from below it: its time begins when the gap closes.
+#[test]
+fn what_was_read_above_a_gap_goes_once_the_gap_is_closed() {
+    let (ana, ben) = pair();
+    ana.set(T0, 60);
+    ben.meet(&ana, T0 + 1);
+    let first = ana.say(T0 + 2, "in the gap");
+    let second = ana.say(T0 + 3, "above it");
+    assert_eq!(chunk(&ana, &ben, (3, None), 100_000, T0 + 4), Some(3));
+    ben.read(T0 + 5);
+    assert_eq!(ben.vanish(T0 + 5 + MINUTE), []);
+    pull(&ben.store, &ana.store, SPACE, T0 + 2 * MINUTE);
+    healthy(&ben.store);
+    assert_eq!(ben.vanish(T0 + 3 * MINUTE), [second]);
+    ben.read(T0 + 4 * MINUTE);
+    assert_eq!(ben.vanish(T0 + 5 * MINUTE), [first]);
+}
+
 #[test]
 fn the_page_is_told_when() {
     let (ana, ben) = pair();
