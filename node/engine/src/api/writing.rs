@@ -271,6 +271,7 @@ impl Node {
             ));
         }
         let before = self.entry(id)?;
+        check_words(&before)?;
         let given = before
             .reactions
             .iter()
@@ -441,6 +442,7 @@ impl Node {
 
     fn own_entry(&self, id: EntryId) -> Result<Post> {
         let post = self.entry(id)?;
+        check_words(&post)?;
         if post.own {
             Ok(post)
         } else {
@@ -468,6 +470,17 @@ impl Node {
             }),
         }
     }
+}
+
+/// A setting of a conversation stands as it is.
+fn check_words(post: &Post) -> Result<()> {
+    if post.setting.is_some() {
+        return Err(Error::Conflict {
+            detail: "this says how messages are kept: it stays, and another one can be chosen"
+                .into(),
+        });
+    }
+    Ok(())
 }
 
 /// A body to be written, with its texts.

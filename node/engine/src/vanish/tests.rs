@@ -262,3 +262,30 @@ async fn equal_words_have_different_hashes() {
     drop(snapshot);
     node.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_is_changed_by_another_one_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path()).await;
+    let who = ben().identity.id();
+    node.keep_conversation(who, lifetime(60)).await.unwrap();
+    let page = node.conversation(who, &PageQuery::default(), true).unwrap();
+    let [setting] = &page.posts.items[..] else {
+        panic!("one setting")
+    };
+    let held = node.0.store.read().unwrap().digest(space()).unwrap();
+    assert!(matches!(
+        node.retract(setting.id).await,
+        Err(crate::Error::Conflict { .. })
+    ));
+    assert!(matches!(
+        node.react(setting.id, "!", true).await,
+        Err(crate::Error::Conflict { .. })
+    ));
+    assert_eq!(
+        node.0.store.read().unwrap().digest(space()).unwrap(),
+        held,
+        "nothing was written"
+    );
+    node.shutdown().await;
+}
