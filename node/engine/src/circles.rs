@@ -3,6 +3,8 @@
 //! Who owns a circle is decided by `proto::circle` over the rules that are held; here is checked
 //! what this node's person may do, and written what they do.
 
+use std::collections::BTreeSet;
+
 use proto::{
     EntryId, IdentityId, Millis, SpaceId,
     body::{
@@ -28,6 +30,27 @@ fn refused(why: &str) -> Error {
 /// A circle's government.
 pub(crate) fn governed(view: &View<impl Source>, id: SpaceId) -> Result<Government, Error> {
     view.government(id)?.ok_or(Error::UnknownSpace)
+}
+
+/// Which contacts may have which of these spaces, as far as those are circles.
+pub(crate) fn cleared(
+    view: &View<impl Source>,
+    own: IdentityId,
+    spaces: &BTreeSet<SpaceId>,
+) -> Result<BTreeSet<(SpaceId, IdentityId)>, Error> {
+    let mut cleared = BTreeSet::new();
+    for space in spaces {
+        let government = view.government(*space)?;
+        let Some(government) = government.filter(|known| !known.is_removed(own)) else {
+            continue;
+        };
+        for (contact, _) in view.contacts()? {
+            if view.may_have_circle(*space, &government, contact)? {
+                cleared.insert((*space, contact));
+            }
+        }
+    }
+    Ok(cleared)
 }
 
 /// The government, where this person is the owner.

@@ -1,7 +1,7 @@
 //! What the parts of a running node share.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
 };
@@ -374,6 +374,15 @@ impl Inner {
     /// What contacts may have has changed.
     pub(crate) fn tell_audience(&self) {
         for meeting in self.meetings().values() {
+            meeting.notices.audience();
+        }
+    }
+
+    /// What these contacts may have has changed.
+    pub(crate) fn tell_audience_of(&self, contacts: &BTreeSet<IdentityId>) {
+        let meetings = self.meetings();
+        let theirs = meetings.values();
+        for meeting in theirs.filter(|meeting| contacts.contains(&meeting.contact)) {
             meeting.notices.audience();
         }
     }

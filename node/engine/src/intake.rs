@@ -16,7 +16,7 @@ use proto::{
 use store::{Error, ImportError, Imported, NewEntry, Txn};
 
 use crate::{
-    beacons, clock,
+    beacons, circles, clock,
     event::EventKind,
     events::About,
     inner::{Inner, about_contact},
@@ -112,6 +112,26 @@ impl Job {
         })
     }
 
+    /// Spaces that it may change.
+    fn spaces(&self) -> Vec<SpaceId> {
+        match self {
+            Self::Import { space, .. }
+            | Self::ImportTail { space, .. }
+            | Self::Compare { space, .. }
+            | Self::End { space, .. }
+            | Self::Fill { space, .. } => vec![*space],
+            // A removal may be told beside the offers.
+            Self::Offers { offers, .. } => {
+                let removals = offers
+                    .iter()
+                    .filter(|offer| removal_of(&offer.chain).is_some());
+                let told = removals.filter_map(|offer| Descriptor::decode(&offer.descriptor).ok());
+                told.map(|descriptor| descriptor.id()).collect()
+            }
+            Self::Common(_) | Self::SeenBy { .. } | Self::PeerHolds { .. } => Vec::new(),
+        }
+    }
+
     pub(crate) fn entries(&self) -> usize {
         match self {
             Self::Import { run, .. } => run.items().len(),
@@ -171,9 +191,11 @@ impl JobResult {
 pub(crate) struct Aftermath {
     pub(crate) events: Told,
     pub(crate) audience: bool,
+    /// Contacts who may have a circle now, or may no more.
+    pub(crate) moved: BTreeSet<IdentityId>,
     /// Letters have arrived another way.
     pub(crate) letters: bool,
-    /// Circles whose members or rules changed.
+    /// Circles of which pages were told that their members or rules may have changed.
     circles: BTreeSet<SpaceId>,
     /// Keys of beacons changed.
     pub(crate) beacons: bool,
@@ -182,12 +204,11 @@ pub(crate) struct Aftermath {
 }
 
 impl Aftermath {
-    /// Who is in a circle, or who governs it, has changed.
+    /// Pages show who is in a circle and what was decided.
     fn note_circle(&mut self, space: SpaceId) {
         if self.circles.insert(space) {
             self.events.push(sync_event(space));
         }
-        self.audience = true;
     }
 
     /// An entry came in a letter, and doesn't join what is held yet.
@@ -274,6 +295,8 @@ impl Inner {
         self.events.emit_all(aftermath.events.events());
         if aftermath.audience {
             self.tell_audience();
+        } else {
+            self.tell_audience_of(&aftermath.moved);
         }
         if aftermath.beacons {
             self.contacts_changed();
@@ -350,7 +373,9 @@ impl From {
         jobs: Vec<Job>,
         aftermath: &mut Aftermath,
     ) -> Result<Vec<JobResult>, Error> {
-        let results = jobs
+        let spaces: BTreeSet<SpaceId> = jobs.iter().flat_map(Job::spaces).collect();
+        let before = circles::cleared(txn, self.own, &spaces)?;
+        let results: Result<Vec<JobResult>, Error> = jobs
             .into_iter()
             .map(|job| {
                 // What many runs change of a topic is written once for all of them.
@@ -361,10 +386,16 @@ impl From {
                 self.take(txn, job, aftermath)
             })
             .collect();
-        if !aftermath.circles.is_empty() {
-            records::bump_revs(txn)?;
-        }
-        results
+        let results = results?;
+        // Every meeting searches anew for what its contact may have, so it is those contacts only
+        // for whom something changed, whatever was written, filled or cut: a member could keep all
+        // the others' meetings from ever getting anywhere.
+        let after = circles::cleared(txn, self.own, &spaces)?;
+        let moved = before.symmetric_difference(&after).map(|(_, who)| *who);
+        let moved: BTreeSet<IdentityId> = moved.collect();
+        records::bump_revs_of(txn, &moved)?;
+        aftermath.moved.extend(moved);
+        Ok(results)
     }
 
     /// Entries that came in letters may join what a batch brought.
@@ -437,9 +468,6 @@ impl From {
                 proof,
             } => {
                 aftermath.events.push(sync_event(space));
-                if matches!(&proof, EndProof::Revocation(body) if removal_of(body).is_some()) {
-                    aftermath.note_circle(space);
-                }
                 let result = match &proof {
                     EndProof::Fork(proof) => txn.import_fork(space, device, proof),
                     EndProof::Revocation(body) => txn.import_revocation(space, device, body),
@@ -603,7 +631,8 @@ impl From {
             return Ok(());
         }
         match txn.import_removal(space, &offer.chain) {
-            Ok(_) => aftermath.note_circle(space),
+            Ok(true) => aftermath.note_circle(space),
+            Ok(false) => {}
             Err(ImportError::Reject(reject)) => {
                 tracing::debug!(contact = ?self.contact, %reject, "a removal isn't known to count");
             }
@@ -724,7 +753,7 @@ fn imported(
     })
 }
 
-/// Whether entries may change which contacts may have a circle: rules, and a contact who is new.
+/// Whether entries may change what pages show of a circle: rules, and a contact who is new.
 fn is_membership(txn: &Txn<'_>, imported: &Imported) -> Result<bool, Error> {
     for entry in &imported.entries {
         match (entry.kind, entry.author) {

@@ -3,7 +3,8 @@
 //! Leaving deletes what a space holds, texts included. But a device that came back and began its
 //! feed anew would sign other entries at the same places: it would have forked, and everybody
 //! would drop it. So the headers of the own entries are kept, 44 bytes each, with their
-//! signatures and the first entry whole; on coming back they are the feed again, and the bodies
+//! signatures and the first entry whole, and so is what was decreed in a circle: who comes back
+//! alone as its owner would else let those in whom they removed. On coming back they are the feed again, and the bodies
 //! are holes that whoever has them fills. Where the feed has ended, by a fork or a revocation,
 //! what ended it is kept too: only that vouches for what stands below the end.
 
@@ -11,6 +12,7 @@ use std::fmt::Display;
 
 use proto::{
     DeviceId, Millis, SpaceId,
+    body::Body,
     limits::{CHECKPOINT_BYTES, CHECKPOINT_ENTRIES},
     run::{BodyPart, Run},
     verify::{Outcome, verify_run},
@@ -49,7 +51,7 @@ pub(crate) fn keep(txn: &mut Txn<'_>, device: DeviceId, space: SpaceId) -> Resul
             return Err(Error::Refused("the own feed can't be read".to_owned()));
         };
         for (seq, item) in (run.start..).zip(&mut run.items) {
-            if seq > 0 {
+            if seq > 0 && !is_rule(&item.body) {
                 let (len, hash) = (item.body.len(), item.body.hash());
                 item.body = BodyPart::Absent { len, hash };
             }
@@ -58,6 +60,10 @@ pub(crate) fn keep(txn: &mut Txn<'_>, device: DeviceId, space: SpaceId) -> Resul
         from = served.end;
     }
     Ok(())
+}
+
+fn is_rule(body: &BodyPart<'_>) -> bool {
+    matches!(body, BodyPart::Present(body) if matches!(Body::decode(body), Ok(Body::Rule(_))))
 }
 
 /// Makes the kept headers the own feed again; to be called when the space is held again.
@@ -147,7 +153,6 @@ mod tests {
     use proto::{
         admission::{Certificate, Chain, Role},
         author,
-        body::Body,
         keys::{DeviceKey, IdentityKey},
         run::Item,
         space::{Descriptor, SpaceKind},

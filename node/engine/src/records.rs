@@ -403,6 +403,14 @@ pub(crate) fn bump_revs(txn: &mut Txn<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The same, of these contacts alone.
+pub(crate) fn bump_revs_of(txn: &mut Txn<'_>, contacts: &BTreeSet<IdentityId>) -> Result<()> {
+    for id in contacts {
+        change_contact(txn, *id, |contact| contact.my_rev += 1)?;
+    }
+    Ok(())
+}
+
 /// The contact under which a link that we used waits for its answer: derived from the link, since
 /// who answers isn't known yet.
 pub(crate) fn pending_id(link: &Link) -> IdentityId {

@@ -162,7 +162,7 @@ impl NodeStore for RealStore {
         let (results, aftermath) = self.run(|txn| from.take_all(txn, jobs))?;
         Ok(Taken {
             results: results.into_iter().map(stored).collect(),
-            audience: aftermath.audience,
+            audience: aftermath.audience || !aftermath.moved.is_empty(),
         })
     }
 

@@ -181,10 +181,23 @@ impl<S: Source> View<S> {
     /// # Errors
     /// The database's.
     pub fn is_in_circle(&self, space: SpaceId, identity: IdentityId) -> Result<bool> {
-        let Some(government) = self.government(space)? else {
-            return Ok(false);
-        };
-        Ok(match self.standing(space, &government, identity)? {
+        match self.government(space)? {
+            Some(government) => self.may_have_circle(space, &government, identity),
+            None => Ok(false),
+        }
+    }
+
+    /// The same, where it is known who governs.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSpace`], the database's.
+    pub fn may_have_circle(
+        &self,
+        space: SpaceId,
+        government: &Government,
+        identity: IdentityId,
+    ) -> Result<bool> {
+        Ok(match self.standing(space, government, identity)? {
             Standing::Owner | Standing::Member => true,
             Standing::Removed => false,
             // One who left and is invited again is as good as one who never was here.

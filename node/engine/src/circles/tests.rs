@@ -11,6 +11,8 @@ use crate::{
     view::{CircleStanding, ContactState, NewInvite, PageQuery, Relation},
 };
 
+mod clearing;
+
 /// Nothing here takes longer unless it hangs.
 const DEADLINE: Duration = Duration::from_secs(30);
 

@@ -20,6 +20,7 @@ const CLASSES: [usize; 4] = [16, 64, 256, SPACES_MAX];
 impl Session {
     /// What the contact may have has changed, what we offer them, or how we are found. Spaces that are no longer
     /// allowed are cut off at once, before the peer is told: nothing about them leaves any more.
+    /// Where nothing has changed, nothing begins anew: a search forgets what was asked for.
     pub fn handle_audience(
         &mut self,
         clearances: Vec<(Clearance, SpaceKind)>,
@@ -27,7 +28,14 @@ impl Session {
         offers: Vec<OfferFrame>,
         whereabouts: Whereabouts,
     ) {
-        self.clearances = by_space(clearances);
+        let clearances = by_space(clearances);
+        let told = offers.iter().all(|offer| self.offers.contains(offer))
+            && (whereabouts == self.whereabouts || whereabouts == Whereabouts::default());
+        let same = told && rev == self.rev && clearances == self.clearances;
+        if same {
+            return;
+        }
+        self.clearances = clearances;
         self.channels
             .retain(|_, channel| self.clearances.contains_key(&channel.space()));
         self.by_space

@@ -84,6 +84,32 @@ fn the_key_of_beacons_and_the_relay_reach_the_contact_once() {
     assert_eq!((other.reached.len(), one.seen_by), (2, 2));
 }
 
+/// A search forgets what was asked for, so whoever made others search all the time would keep them
+/// from ever getting anything.
+#[test]
+fn an_audience_that_is_what_it_was_begins_no_search() {
+    let (one, other, _) = pair((2, 2));
+    let (mut one, mut other) = meet(one, other, &BTreeSet::new(), (1, 0));
+    let ben = other.store.me.clone();
+    let clearances = || start(&one.store, true, &ben, &BTreeSet::new(), (0, 0)).clearances;
+    let (before, again) = (one.session.generation, [clearances(), clearances()]);
+    let rev = one.session.rev;
+    for same in again {
+        one.session
+            .handle_audience(same, rev, Vec::new(), Whereabouts::default());
+    }
+    one.drive();
+    assert!(one.wire.values().all(|lane| lane.is_empty()));
+    assert_eq!(one.session.generation, before);
+    // What is new is told as before.
+    let cleared = start(&one.store, true, &ben, &BTreeSet::new(), (0, 0)).clearances;
+    one.session
+        .handle_audience(cleared, rev + 1, Vec::new(), Whereabouts::default());
+    talk(&mut one, &mut other, |_| 0);
+    assert_eq!(one.session.generation, before + 1);
+    assert_eq!(other.session.generation, before + 1);
+}
+
 #[test]
 fn a_space_that_is_no_longer_allowed_is_cut_off_at_once() {
     let (one, other, space) = pair((2, 2));
