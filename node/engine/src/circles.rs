@@ -114,7 +114,9 @@ pub(crate) fn check_invitation(
         Standing::Removed => Err(refused(
             "this person was removed, and can't come back into this circle",
         )),
-        Standing::Owner | Standing::Member => Err(refused("this person is in the circle already")),
+        Standing::Owner => Err(refused("this person is in the circle already")),
+        // They may have left while nobody was there to hear it; who didn't ignores the invitation.
+        Standing::Member => Ok(()),
         Standing::Left | Standing::Unknown => {
             let people = view.members(id)?.len() + records::offered_to(view, id)?.len();
             if people >= MEMBERS_MAX {

@@ -336,6 +336,28 @@ async fn who_left_comes_back_by_a_new_invitation() {
     ben.reads(circle, "The first time").await;
 }
 
+/// Nobody was there to hear the goodbye, so they are a member still for everybody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_unheard_comes_back_by_a_new_invitation() {
+    let (mut ana, ben, cem, circle) = three().await;
+    ben.posts(circle, "The first time").await;
+    ana.reads(circle, "The first time").await;
+    ana.shutdown().await;
+    ben.leave(circle).await.unwrap();
+    ana.restart().await;
+    assert_eq!(
+        standing(&ana, circle, ben.id()),
+        Some(CircleStanding::Member)
+    );
+    ana.lets_in(circle, &ben).await;
+    // Who never left takes no notice.
+    ana.offer(circle, cem.id()).await.unwrap();
+    ben.posts(circle, "Back again").await;
+    ana.reads(circle, "Back again").await;
+    cem.reads(circle, "Back again").await;
+    assert!(cem.offers().unwrap().is_empty());
+}
+
 /// An invitation that was taken back lets nobody in, also who says yes to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invitation_can_be_taken_back() {
